@@ -1,0 +1,255 @@
+"""Monitors, their test cases and runs, and what a comparison with the baseline said."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from kb.llm.models import Target
+from kb.prompts.models import Prompt, PromptVersion
+
+
+class Monitor(models.Model):
+    """The standing promise to re-run one version on one target."""
+
+    class Status(models.TextChoices):
+        NEW = "new", _("No baseline yet")
+        LEARNING = "learning", _("Learning")
+        STABLE = "stable", _("Stable")
+        SUSPECT = "suspect", _("Suspect")
+        DRIFTED = "drifted", _("Drifted")
+
+    prompt = models.ForeignKey(Prompt, models.CASCADE, related_name="monitors")
+    version = models.ForeignKey(PromptVersion, models.CASCADE, related_name="monitors")
+    target = models.ForeignKey(Target, models.PROTECT, related_name="monitors")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="monitors"
+    )
+    schedule = models.CharField(_("schedule"), max_length=100, default="nightly")
+    time_zone = models.CharField(_("time zone"), max_length=64, default="Europe/Paris")
+    baseline_repeats = models.PositiveSmallIntegerField(_("answers per case in the baseline"), default=5)
+    is_enabled = models.BooleanField(_("runs on schedule"), default=True)
+    status = models.CharField(max_length=10, choices=Status, default=Status.NEW)
+    status_since = models.DateTimeField(db_default=Now())
+    baseline = models.ForeignKey(
+        "Baseline", models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    next_slot = models.DateTimeField(null=True, blank=True)
+    created = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(status__in=["new", "learning"]) | models.Q(baseline__isnull=False),
+                name="a_judged_monitor_has_a_baseline",
+            ),
+            models.UniqueConstraint(
+                fields=["version", "target"], name="one_monitor_per_version_and_target"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_slot"],
+                name="monitor_due",
+                condition=models.Q(is_enabled=True, next_slot__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"monitor {self.pk}"
+
+
+class TestCase(models.Model):
+    """One set of values for the prompt's variables, with the assertions its answers must meet."""
+
+    __test__ = False  # pytest need not collect it
+
+    monitor = models.ForeignKey(Monitor, models.CASCADE, related_name="cases")
+    name = models.CharField(_("name"), max_length=120)
+    variables = models.JSONField(default=dict)
+    assertions = models.JSONField(default=list)
+    """List of kb.drift.assertions.Assertion as dicts."""
+    position = models.PositiveSmallIntegerField(default=0)
+    is_retired = models.BooleanField(default=False)
+    """Edited or removed: kept, because old completions speak of it."""
+
+    class Meta:
+        ordering = ("position", "pk")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Baseline(models.Model):
+    """The runs a person accepted as 'how it should be'; a new one begins a new epoch."""
+
+    monitor = models.ForeignKey(Monitor, models.CASCADE, related_name="baselines")
+    accepted = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    note = models.CharField(max_length=300, blank=True)
+    created = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("-created", "-pk")
+
+    def __str__(self) -> str:
+        return f"baseline {self.pk} of monitor {self.monitor_id}"
+
+
+class Run(models.Model):
+    """One pass of a monitor over its cases."""
+
+    class Kind(models.TextChoices):
+        BASELINE = "baseline", _("Baseline")
+        SCHEDULED = "scheduled", _("Scheduled")
+        MANUAL = "manual", _("By hand")
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", _("Waiting")
+        RUNNING = "running", _("Running")
+        DONE = "done", _("Done")
+        FAILED = "failed", _("Failed")
+        TIMEOUT = "timeout", _("Out of time")
+        CANCELLED = "cancelled", _("Cancelled")
+        OVER_BUDGET = "over_budget", _("Over budget")
+        SKIPPED = "skipped", _("Skipped")
+
+    FINAL = (
+        Status.DONE,
+        Status.FAILED,
+        Status.TIMEOUT,
+        Status.CANCELLED,
+        Status.OVER_BUDGET,
+        Status.SKIPPED,
+    )
+
+    monitor = models.ForeignKey(Monitor, models.CASCADE, related_name="runs")
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.SCHEDULED)
+    slot = models.DateTimeField()
+    """The moment the run is for, in UTC. One run per monitor and slot."""
+    baseline = models.ForeignKey(
+        Baseline, models.CASCADE, null=True, blank=True, related_name="runs"
+    )
+    """The epoch: what it belongs to (a baseline run) or is compared with."""
+    repeats = models.PositiveSmallIntegerField(default=1)
+    status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
+    reason = models.CharField(max_length=60, blank=True)
+    """Why it did not end as done: an error kind of kb.llm.base or of kb.drift.actions."""
+    attempt = models.PositiveSmallIntegerField(default=0)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created = models.DateTimeField(db_default=Now())
+    started = models.DateTimeField(null=True, blank=True)
+    lease_ends = models.DateTimeField(null=True, blank=True)
+    finished = models.DateTimeField(null=True, blank=True)
+    assessed = models.DateTimeField(null=True, blank=True)
+    calls = models.PositiveIntegerField(default=0)
+    """Model calls made, failed attempts included."""
+    cost = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    """In the currency of the price table; None when no price is known."""
+
+    class Meta:
+        ordering = ("-slot", "-pk")
+        constraints = [
+            models.UniqueConstraint(fields=["monitor", "slot"], name="one_run_per_slot"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["status", "created"],
+                name="run_waiting",
+                condition=models.Q(status__in=["queued", "running"]),
+            ),
+            models.Index(
+                fields=["finished"],
+                name="run_unassessed",
+                condition=models.Q(status="done", assessed=None),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.pk}"
+
+
+class Completion(models.Model):
+    """What came back for one case and repeat: an answer, or why there is none."""
+
+    class Outcome(models.TextChoices):
+        ANSWERED = "answered", _("Answered")
+        EMPTY = "empty", _("Empty answer")
+        REFUSED = "refused", _("Refused")
+        CUT = "cut", _("Cut short")
+        MISSING = "missing", _("No answer")
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="completions")
+    case = models.ForeignKey(TestCase, models.CASCADE, related_name="completions")
+    repeat = models.PositiveSmallIntegerField(default=0)
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    text = models.TextField(blank=True)
+    verdicts = models.JSONField(default=list)
+    """One per assertion of the case: true, false or null (not judged)."""
+    is_passed = models.BooleanField(null=True)
+    """All assertions hold; None without assertions or without an answer."""
+    error_kind = models.CharField(max_length=20, blank=True)
+    error = models.CharField(max_length=500, blank=True)
+    served_model = models.CharField(max_length=120, blank=True)
+    fingerprint = models.CharField(max_length=120, blank=True)
+    finish = models.CharField(max_length=20, blank=True)
+    request_digest = models.CharField(max_length=64, blank=True)
+    """SHA-256 of what was sent: messages, model, parameters."""
+    request_id = models.CharField(max_length=120, blank=True)
+    input_tokens = models.PositiveIntegerField(null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    cost = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    calls = models.PositiveSmallIntegerField(default=1)
+    created = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("case", "repeat")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "case", "repeat"], name="one_completion_per_case_and_repeat"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"completion {self.pk}"
+
+
+class DriftReport(models.Model):
+    """Comparison of a run with its baseline."""
+
+    class Verdict(models.TextChoices):
+        STABLE = "stable", _("Stable")
+        SUSPECT = "suspect", _("Suspect")
+        DRIFTED = "drifted", _("Drifted")
+        NOT_JUDGED = "not_judged", _("Not judged")
+
+    class Direction(models.TextChoices):
+        WORSE = "worse", _("Worse")
+        BETTER = "better", _("Better")
+
+    run = models.OneToOneField(Run, models.CASCADE, related_name="report")
+    baseline = models.ForeignKey(Baseline, models.CASCADE, related_name="reports")
+    verdict = models.CharField(max_length=12, choices=Verdict)
+    direction = models.CharField(max_length=8, choices=Direction, blank=True)
+    reason = models.CharField(max_length=40, blank=True)
+    p_worse = models.FloatField(null=True)
+    p_better = models.FloatField(null=True)
+    pass_rate_baseline = models.FloatField(null=True)
+    pass_rate = models.FloatField(null=True)
+    changed_cases = models.JSONField(default=list)
+    """Ids of the cases whose passes moved, worst first."""
+    created = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("-created", "-pk")
+
+    def __str__(self) -> str:
+        return f"report on run {self.run_id}: {self.verdict}"

@@ -1,0 +1,65 @@
+"""Every table of the knowledge base, gathered for Django.
+
+The definitions live with their feature; this file only lists them, so that Django finds one app
+with one migration history. Inside kb, import a model from its feature.
+"""
+
+from kb.community.models import (
+    Addendum,
+    Comment,
+    FollowUp,
+    Retrospective,
+    RetrospectiveLink,
+    UsageSignal,
+    Vote,
+    Wish,
+    WishSupport,
+)
+from kb.drift.models import Baseline, Completion, DriftReport, Monitor, Run, TestCase
+from kb.llm.models import Connection, Price, Target
+from kb.notifications.models import MailChoice, Notification
+from kb.prompts.models import (
+    Prompt,
+    PromptVersion,
+    RememberedValues,
+    Tag,
+    Tool,
+    UseCase,
+    Verification,
+    Watch,
+    WriteUp,
+)
+from kb.search.models import SearchEntry
+
+__all__ = [
+    "Addendum",
+    "Baseline",
+    "Comment",
+    "Completion",
+    "Connection",
+    "DriftReport",
+    "FollowUp",
+    "MailChoice",
+    "Monitor",
+    "Notification",
+    "Price",
+    "Prompt",
+    "PromptVersion",
+    "RememberedValues",
+    "Retrospective",
+    "RetrospectiveLink",
+    "Run",
+    "SearchEntry",
+    "Tag",
+    "Target",
+    "TestCase",
+    "Tool",
+    "UsageSignal",
+    "UseCase",
+    "Verification",
+    "Vote",
+    "Watch",
+    "Wish",
+    "WishSupport",
+    "WriteUp",
+]
