@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import environ
 from django.utils.csp import CSP
-from django.utils.translation import gettext_lazy as _
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
@@ -24,10 +23,17 @@ PROCESS = env.str("RETEX_PROCESS", default="")
 
 SECRET_KEY = env.str("SECRET_KEY", default="only for tests " * 3 if TESTING or DEBUG else "")
 RETEX_ENCRYPTION_KEYS = env.list("RETEX_ENCRYPTION_KEYS", default=[]) or [SECRET_KEY]
-BASE_URL = env.str("BASE_URL", default=f"http://localhost:{env.int('RETEX_PORT', default=8000)}").rstrip("/")
+BASE_URL = env.str(
+    "BASE_URL", default=f"http://localhost:{env.int('RETEX_PORT', default=8000)}"
+).rstrip("/")
 _base = urlsplit(BASE_URL)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] + ([_base.hostname] if _base.hostname else []))
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[BASE_URL] if _base.scheme == "https" else [])
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS",
+    default=["localhost", "127.0.0.1", "[::1]"] + ([_base.hostname] if _base.hostname else []),
+)
+CSRF_TRUSTED_ORIGINS = env.list(
+    "CSRF_TRUSTED_ORIGINS", default=[BASE_URL] if _base.scheme == "https" else []
+)
 RETEX_EGRESS_ALLOW = env.str("RETEX_EGRESS_ALLOW", default="")
 RETEX_ALLOW_CLOCK = env.bool("RETEX_ALLOW_CLOCK", default=False)
 RETEX_SIGNUP_DOMAINS = env.list("RETEX_SIGNUP_DOMAINS", default=[])
@@ -84,7 +90,11 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "kb.views.chrome.chrome",
             ],
-            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "kb.templatetags.retex"],
+            "builtins": [
+                "django.templatetags.i18n",
+                "django.templatetags.static",
+                "kb.templatetags.retex",
+            ],
         },
     }
 ]
@@ -97,7 +107,11 @@ DATABASES["default"].setdefault("OPTIONS", {})
 if PROCESS == "web":
     # A pool serves four times the API requests of a connection per request (measured before we began).
     # Workers have none: Celery closes Django's pool after each task.
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": env.int("RETEX_DB_POOL", default=16), "timeout": 10}
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 2,
+        "max_size": env.int("RETEX_DB_POOL", default=16),
+        "timeout": 10,
+    }
 REDIS_URL = env.str("REDIS_URL", default="redis://localhost:6379/0")
 CACHES = {
     "default": {
@@ -111,7 +125,9 @@ CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
 if not CELERY_BROKER_URL:
     _redis = urlsplit(REDIS_URL)
     if _redis.scheme == "unix":  # kombu spells a socket its own way
-        _number = dict(part.split("=", 1) for part in _redis.query.split("&") if "=" in part).get("db", "0")
+        _number = dict(part.split("=", 1) for part in _redis.query.split("&") if "=" in part).get(
+            "db", "0"
+        )
         CELERY_BROKER_URL = f"redis+socket://{_redis.path}?virtual_host={_number}"
     else:
         CELERY_BROKER_URL = REDIS_URL
@@ -121,7 +137,10 @@ AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.EmailBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "account_login"
@@ -175,7 +194,9 @@ CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SECURE_SSL_REDIRECT = False  # the proxy in front does it; /healthz must answer it over http
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("RETEX_BEHIND_PROXY", default=False) else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("RETEX_BEHIND_PROXY", default=False) else None
+)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CSP = {

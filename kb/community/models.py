@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -37,7 +36,9 @@ class Comment(models.Model):
     """A remark on a prompt, or an answer to one."""
 
     prompt = models.ForeignKey(Prompt, models.CASCADE, related_name="comments")
-    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="replies")
+    parent = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, related_name="replies"
+    )
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="comments"
     )
@@ -220,24 +221,24 @@ class Retrospective(models.Model):
     html = models.JSONField(default=dict)
     """Name of a long answer to its safe HTML."""
 
-    audience = ArrayField(models.CharField(max_length=40), default=list)
     created = models.DateTimeField(db_default=Now())
     edited = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("-created", "-pk")
         indexes = [
-            GinIndex(fields=["audience"], name="retrospective_audience"),
             models.Index(fields=["version", "outcome"], name="retrospective_tally"),
             models.Index(fields=["-created", "-id"], name="retrospective_newest"),
         ]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(task_familiarity=None) | models.Q(task_familiarity__range=(1, 5)),
+                condition=models.Q(task_familiarity=None)
+                | models.Q(task_familiarity__range=(1, 5)),
                 name="task_familiarity_from_1_to_5",
             ),
             models.CheckConstraint(
-                condition=models.Q(tool_familiarity=None) | models.Q(tool_familiarity__range=(1, 5)),
+                condition=models.Q(tool_familiarity=None)
+                | models.Q(tool_familiarity__range=(1, 5)),
                 name="tool_familiarity_from_1_to_5",
             ),
         ]
@@ -250,7 +251,9 @@ class Addendum(models.Model):
     """A dated word added to a report after its edit window has closed."""
 
     retrospective = models.ForeignKey(Retrospective, models.CASCADE, related_name="addenda")
-    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
     text = models.TextField(max_length=NOTE_LENGTH)
     html = models.TextField()
     created = models.DateTimeField(db_default=Now())

@@ -29,8 +29,16 @@ class Monitor(models.Model):
     )
     schedule = models.CharField(_("schedule"), max_length=100, default="nightly")
     time_zone = models.CharField(_("time zone"), max_length=64, default="Europe/Paris")
-    baseline_repeats = models.PositiveSmallIntegerField(_("answers per case in the baseline"), default=5)
+    baseline_repeats = models.PositiveSmallIntegerField(
+        _("answers per case in the baseline"), default=5
+    )
     is_enabled = models.BooleanField(_("runs on schedule"), default=True)
+    follows_current = models.BooleanField(_("follows new versions"), default=True)
+    """A new version of the prompt begins a new epoch; else the monitor stays with its version."""
+    halt = models.CharField(max_length=40, blank=True)
+    """Why it does not run although it is enabled: a name of kb.drift.actions.HALTS; '' means it runs."""
+    missed_runs = models.PositiveSmallIntegerField(default=0)
+    """Runs in a row that could not be judged."""
     status = models.CharField(max_length=10, choices=Status, default=Status.NEW)
     status_since = models.DateTimeField(db_default=Now())
     baseline = models.ForeignKey(
@@ -43,11 +51,9 @@ class Monitor(models.Model):
         ordering = ("pk",)
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(status__in=["new", "learning"]) | models.Q(baseline__isnull=False),
+                condition=models.Q(status__in=["new", "learning"])
+                | models.Q(baseline__isnull=False),
                 name="a_judged_monitor_has_a_baseline",
-            ),
-            models.UniqueConstraint(
-                fields=["version", "target"], name="one_monitor_per_version_and_target"
             ),
         ]
         indexes = [

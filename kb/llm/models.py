@@ -59,7 +59,9 @@ class Price(models.Model):
 
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="prices")
     model = models.CharField(_("model"), max_length=120)
-    input_per_million = models.DecimalField(_("per million input tokens"), max_digits=12, decimal_places=4)
+    input_per_million = models.DecimalField(
+        _("per million input tokens"), max_digits=12, decimal_places=4
+    )
     output_per_million = models.DecimalField(
         _("per million output tokens"), max_digits=12, decimal_places=4
     )

@@ -48,7 +48,9 @@ class Notification(models.Model):
 class MailChoice(models.Model):
     """Whether a person wants mails of one kind. No row: the kind's own default."""
 
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="mail_choices")
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="mail_choices"
+    )
     kind = models.CharField(max_length=40)
     is_on = models.BooleanField()
 

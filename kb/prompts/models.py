@@ -111,9 +111,7 @@ class Prompt(models.Model):
     current = models.ForeignKey(
         "PromptVersion", models.PROTECT, null=True, blank=True, related_name="+"
     )
-    write_up = models.ForeignKey(
-        "WriteUp", models.PROTECT, null=True, blank=True, related_name="+"
-    )
+    write_up = models.ForeignKey("WriteUp", models.PROTECT, null=True, blank=True, related_name="+")
     audience = ArrayField(models.CharField(max_length=40), default=list)
     """Who may read it, as the tokens of accounts.standing; kept by kb.prompts.actions."""
     edition = models.PositiveIntegerField(default=1)
@@ -193,7 +191,9 @@ class WriteUp(models.Model):
     class Meta:
         ordering = ("-number",)
         constraints = [
-            models.UniqueConstraint(fields=["prompt", "number"], name="write_up_numbers_are_unique"),
+            models.UniqueConstraint(
+                fields=["prompt", "number"], name="write_up_numbers_are_unique"
+            ),
         ]
 
     def __str__(self) -> str:

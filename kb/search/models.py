@@ -13,6 +13,8 @@ class SearchEntry(models.Model):
 
     kind = models.CharField(max_length=20)
     object_id = models.BigIntegerField()
+    parent_id = models.BigIntegerField(null=True, db_index=True)
+    """The prompt a report is about; the report is read by whoever reads the prompt."""
     slug = models.CharField(max_length=100)
     title = models.TextField()
     excerpt = models.TextField(blank=True)

@@ -1,0 +1,5 @@
+"""The clock's doors, gathered so that Celery finds them."""
+
+from kb.tasks import drift, notifications
+
+__all__ = ["drift", "notifications"]

@@ -1,0 +1,50 @@
+"""The Celery application: queues, times and the beat's table."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kb.settings")
+
+RUN_SOFT_LIMIT = 15 * 60
+"""Seconds after which a task that drives a run is told to end; request < this < hard limit < lease."""
+RUN_HARD_LIMIT = 16 * 60
+
+app = Celery("retex")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    task_ignore_result=True,
+    task_acks_late=True,  # a task may run twice; the rows decide who does the work
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"visibility_timeout": 3600},
+    task_default_queue="default",
+    task_routes={
+        "kb.drift.run": {"queue": "models"}
+    },  # slow calls must not starve mails and indexing
+    task_time_limit=300,
+    task_soft_time_limit=240,
+    worker_hijack_root_logger=False,
+    timezone="UTC",
+    beat_schedule={
+        "queue-due-runs": {
+            "task": "kb.drift.queue_due_runs",
+            "schedule": 10.0,
+            "options": {"expires": 30},
+        },
+        "wake-waiting-runs": {
+            "task": "kb.drift.wake_waiting_runs",
+            "schedule": 5.0,
+            "options": {"expires": 15},
+        },
+        "deliver-mails": {
+            "task": "kb.notifications.deliver_mails",
+            "schedule": 15.0,
+            "options": {"expires": 60},
+        },
+    },
+)
+app.autodiscover_tasks(["kb"], related_name="tasks")

@@ -1,0 +1,96 @@
+"""What must be right before the product serves anybody; each refusal names its setting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
+from django.db import connection
+
+DEMO_DOMAIN = "retex.example"
+"""Accounts of the demo content live under this reserved name (RFC 2606)."""
+SHORTEST_SECRET = 32
+
+
+@register(Tags.security)
+def unsafe_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Settings that would let strangers in. Silent with DEBUG on."""
+    if settings.DEBUG or settings.TESTING:
+        return []
+    found: list[CheckMessage] = []
+
+    def refuse(name: str, why: str, hint: str) -> None:
+        found.append(Error(f"{name}: {why}", hint=hint, id=f"retex.{name.lower()}"))
+
+    if not settings.SECRET_KEY:
+        refuse(
+            "SECRET_KEY",
+            "is missing.",
+            "Set SECRET_KEY (or SECRET_KEY_FILE) to a long random text.",
+        )
+    elif len(settings.SECRET_KEY) < SHORTEST_SECRET:
+        refuse(
+            "SECRET_KEY",
+            f"has {len(settings.SECRET_KEY)} characters; at least {SHORTEST_SECRET} are needed.",
+            "Set it to a longer random text.",
+        )
+    if settings.EMBEDDED:
+        return found
+    if "*" in settings.ALLOWED_HOSTS:
+        refuse("ALLOWED_HOSTS", "'*' answers to any host name.", "List the names people use.")
+    if settings.RETEX_ALLOW_CLOCK:
+        refuse(
+            "RETEX_ALLOW_CLOCK", "lets callers choose the date of a run.", "Unset it in production."
+        )
+    if settings.BASE_URL.startswith("http://") and not _is_loopback(settings.BASE_URL):
+        found.append(
+            Warning(
+                f"BASE_URL: {settings.BASE_URL} is not https; passwords would travel in clear.",
+                hint="Put a TLS proxy in front and set BASE_URL to the https address.",
+                id="retex.base_url",
+            )
+        )
+    return found
+
+
+def demo_accounts() -> list[str]:
+    """Addresses of active demo accounts in the database; empty before the first migration."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('accounts_user') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return []
+        cursor.execute(
+            "SELECT email FROM accounts_user WHERE is_active AND email LIKE %s ORDER BY email",
+            [f"%@{DEMO_DOMAIN}"],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def refuse_unsafe_start() -> None:
+    """Raise ImproperlyConfigured with every reason not to serve; a database that is away is none."""
+    reasons = [f"{m.msg} {m.hint or ''}".strip() for m in unsafe_settings(None) if m.is_serious()]
+    if not (settings.DEBUG or settings.EMBEDDED or settings.TESTING):
+        try:
+            accounts = demo_accounts()
+        except DatabaseError:
+            accounts = []  # /readyz tells that story
+        finally:
+            connection.close()
+        if accounts:
+            reasons.append(
+                f"demo accounts: {', '.join(accounts)} exist in this database. "
+                "Remove them with: manage.py remove_demo_accounts"
+            )
+    if reasons:
+        raise ImproperlyConfigured("Retex will not start.\n- " + "\n- ".join(reasons))
+
+
+def _is_loopback(url: str) -> bool:
+    return url.split("://", 1)[1].split("/")[0].rsplit(":", 1)[0] in (
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+    )

@@ -1,0 +1,247 @@
+"""Writes about provider accounts, targets and prices. All are audited; no secret leaves in clear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import ProtectedError
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from kb.core import audit, secrets
+from kb.core.errors import Conflict, Invalid, NotAllowed
+from kb.core.words import clean_line
+from kb.llm import registry, rules
+from kb.llm.base import JSON, host_of
+from kb.llm.clients import SIMULATED
+from kb.llm.models import Connection, Price, Target
+from kb.llm.openai_compatible import DEFAULT_BASE_URL as OPENAI_URL
+from kb.llm.openai_compatible import RESERVED_PARAMETERS, Quirks
+from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
+from kb.llm.wire import InvalidConnection
+
+MOST_CALLS_AT_ONCE = 1_000
+LONGEST_PARAMETERS = 20_000
+"""Characters of JSON; a response schema fits."""
+_DEFAULT_URLS = {"openai_compatible": OPENAI_URL, "anthropic": ANTHROPIC_URL}
+
+
+@transaction.atomic
+def save_connection(
+    *,
+    by: User,
+    connection: Connection | None = None,
+    name: str | None = None,
+    provider: str | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    quirks: Mapping[str, JSON] | None = None,
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
+    calls_at_once: int | None = None,
+    is_enabled: bool | None = None,
+) -> Connection:
+    """Enter or change a provider account; None leaves a field as it is.
+
+    `api_key` is kept encrypted and tied to the host of `base_url`; a new host needs the key again.
+    An empty `api_key` removes it. Raises NotAllowed, Invalid naming the wrong field.
+    """
+    _must_manage(by)
+    is_new = connection is None
+    row = connection or Connection(created_by=by)
+    wrong: dict[str, str] = {}
+    if name is not None:
+        row.name = clean_line(name)[:80]
+    if not row.name:
+        wrong["name"] = _("A connection needs a name.")
+    elif Connection.objects.filter(name=row.name).exclude(pk=row.pk).exists():
+        wrong["name"] = _("There is a connection “%(name)s” already.") % {"name": row.name}
+    if provider is not None or is_new:
+        try:
+            row.provider = registry.normalise(provider or "")
+        except registry.UnknownProvider:
+            wrong["provider"] = _(
+                "“%(value)s” is not a provider we know; use one of: %(known)s."
+            ) % {
+                "value": provider or "",
+                "known": ", ".join(registry.FACTORIES),
+            }
+    if base_url is not None:
+        row.base_url = base_url.strip()
+    _check_address(row, api_key, wrong)
+    if quirks is not None:
+        row.quirks = dict(quirks)
+        if row.provider == "openai_compatible":
+            try:
+                Quirks.from_dict(quirks)
+            except InvalidConnection as error:
+                wrong["quirks"] = str(error)
+    for field, value in (
+        ("requests_per_minute", requests_per_minute),
+        ("tokens_per_minute", tokens_per_minute),
+    ):
+        if value is not None:
+            setattr(row, field, value or None)
+    if calls_at_once is not None:
+        if not 1 <= calls_at_once <= MOST_CALLS_AT_ONCE:
+            wrong["calls_at_once"] = _("%(value)s is outside 1 to %(most)s.") % {
+                "value": calls_at_once,
+                "most": MOST_CALLS_AT_ONCE,
+            }
+        row.calls_at_once = calls_at_once
+    if is_enabled is not None:
+        row.is_enabled = is_enabled
+    if wrong:
+        raise Invalid(
+            _("The connection was not saved. Please look at: %(names)s.")
+            % {"names": ", ".join(wrong)},
+            fields=wrong,
+        )
+    if api_key is not None:
+        _keep_key(row, api_key)
+    row.save()
+    audit.record(
+        action="connection.created" if is_new else "connection.changed",
+        target=row,
+        by=by,
+        provider=row.provider,
+        base_url=row.base_url,
+        is_key_changed=api_key is not None,
+        is_enabled=row.is_enabled,
+    )
+    return row
+
+
+@transaction.atomic
+def delete_connection(*, connection: Connection, by: User) -> None:
+    """Remove an account no monitor depends on. Raises NotAllowed, Conflict."""
+    _must_manage(by)
+    label = str(connection)
+    try:
+        connection.targets.all().delete()
+        connection.delete()
+    except ProtectedError as error:
+        raise Conflict(
+            _("Monitors still use “%(name)s”; switch it off instead, or remove them first.")
+            % {"name": label}
+        ) from error
+    audit.record(action="connection.deleted", target=label, by=by)
+
+
+def save_target(
+    *, connection: Connection, model: str, by: User, parameters: Mapping[str, JSON] | None = None
+) -> Target:
+    """The target of these three things, made when it is new. Raises NotAllowed, Invalid."""
+    _must_manage(by)
+    model = clean_line(model)
+    wrong: dict[str, str] = {}
+    if not model or len(model) > 120:
+        wrong["model"] = _(
+            "Write the model's name as the provider spells it, at most 120 characters."
+        )
+    parameters = dict(parameters or {})
+    if reserved := sorted(RESERVED_PARAMETERS & parameters.keys()):
+        wrong["parameters"] = _("“%(name)s” is set by Retex; remove it from the parameters.") % {
+            "name": reserved[0]
+        }
+    try:
+        size = len(json.dumps(parameters, allow_nan=False))
+    except (TypeError, ValueError):
+        wrong["parameters"] = _("The parameters must be plain JSON.")
+    else:
+        if size > LONGEST_PARAMETERS:
+            wrong["parameters"] = _(
+                "The parameters have %(count)s characters; at most %(limit)s fit."
+            ) % {
+                "count": size,
+                "limit": LONGEST_PARAMETERS,
+            }
+    if wrong:
+        raise Invalid(
+            _("The target was not saved. Please look at: %(names)s.") % {"names": ", ".join(wrong)},
+            fields=wrong,
+        )
+    target, _created = Target.objects.get_or_create(
+        connection=connection, model=model, parameters=parameters
+    )
+    return target
+
+
+def save_price(
+    *,
+    connection: Connection,
+    model: str,
+    input_per_million: Decimal,
+    output_per_million: Decimal,
+    currency: str,
+    by: User,
+) -> Price:
+    """What a model costs from now on. Raises NotAllowed, Invalid for a negative price."""
+    _must_manage(by)
+    if input_per_million < 0 or output_per_million < 0:
+        raise Invalid(
+            _("A price cannot be below zero."),
+            fields={"input_per_million": _("A price cannot be below zero.")},
+        )
+    price, _created = Price.objects.update_or_create(
+        connection=connection,
+        model=clean_line(model)[:120],
+        defaults={
+            "input_per_million": input_per_million,
+            "output_per_million": output_per_million,
+            "currency": currency.upper()[:3],
+        },
+    )
+    return price
+
+
+def rotate_keys(*, by: User | None) -> int:
+    """Encrypt every stored key with the newest encryption key; returns how many.
+
+    Raises kb.core.secrets.Undecryptable, and changes nothing, when one cannot be opened.
+    """
+    with transaction.atomic():
+        rows = list(Connection.objects.select_for_update().exclude(sealed_key=""))
+        for row in rows:
+            row.sealed_key = secrets.reseal(row.sealed_key)
+            row.save(update_fields=["sealed_key"])
+        audit.record(
+            action="connection.keys_rotated", target="all connections", by=by, count=len(rows)
+        )
+    return len(rows)
+
+
+def _must_manage(by: User) -> None:
+    if not rules.can_manage(by):
+        raise NotAllowed(_("Only a company-wide administrator can handle provider accounts."))
+
+
+def _check_address(row: Connection, api_key: str | None, wrong: dict[str, str]) -> None:
+    if row.provider == SIMULATED or "provider" in wrong:
+        return
+    try:
+        host = host_of(row.base_url or _DEFAULT_URLS[row.provider])
+    except ValueError:
+        wrong["base_url"] = _(
+            "“%(value)s” is not the address of a service. Write it like https://api.example.com/v1."
+        ) % {"value": row.base_url}
+        return
+    if len(row.base_url) > 300:
+        wrong["base_url"] = _("The address is longer than 300 characters.")
+    if row.sealed_key and api_key is None and row.key_host != host:
+        wrong["api_key"] = _(
+            "The stored key was entered for %(old)s. Enter the key again to use it at %(new)s."
+        ) % {"old": row.key_host, "new": host}
+
+
+def _keep_key(row: Connection, api_key: str) -> None:
+    api_key = api_key.strip()
+    if not api_key or row.provider == SIMULATED:
+        row.sealed_key = row.key_host = row.key_hint = ""
+        return
+    row.sealed_key = secrets.seal(api_key)
+    row.key_host = host_of(row.base_url or _DEFAULT_URLS[row.provider])
+    row.key_hint = f"…{api_key[-4:]}" if len(api_key) >= 12 else "…"

@@ -1,0 +1,126 @@
+"""The closed list of things people are told about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is told, why this person hears of it, and whether a mail goes out unless refused."""
+
+    name: str
+    label: str | Promise
+    reason: str | Promise
+    sentence: Callable[[Mapping[str, Any]], str]
+    is_mailed: bool = False
+
+
+def _drifted(c: Mapping[str, Any]) -> str:
+    if c.get("direction") == "worse":
+        return (
+            _(
+                "“%(title)s” has drifted on %(model)s: it passes %(now)s of its checks, %(before)s before."
+            )
+            % c
+        )
+    if c.get("direction") == "better":
+        return (
+            _(
+                "“%(title)s” answers better on %(model)s: it passes %(now)s of its checks, %(before)s before."
+            )
+            % c
+        )
+    return _("“%(title)s” has drifted on %(model)s: its answers have changed.") % c
+
+
+def _recovered(c: Mapping[str, Any]) -> str:
+    return _("“%(title)s” behaves as usual again on %(model)s.") % c
+
+
+def _unchecked(c: Mapping[str, Any]) -> str:
+    return _("“%(title)s” could not be checked on %(model)s for %(count)s runs in a row.") % c
+
+
+def _commented(c: Mapping[str, Any]) -> str:
+    return _("%(by)s commented on “%(title)s”.") % c
+
+
+def _replied(c: Mapping[str, Any]) -> str:
+    return _("%(by)s answered your comment on “%(title)s”.") % c
+
+
+def _reported(c: Mapping[str, Any]) -> str:
+    return _("%(by)s reported on a use of “%(title)s”: %(lesson)s") % c
+
+
+def _changed(c: Mapping[str, Any]) -> str:
+    if c.get("note"):
+        return _("“%(title)s” has a new version %(number)s by %(by)s: %(note)s") % c
+    return _("“%(title)s” has a new version %(number)s by %(by)s.") % c
+
+
+def _wish_answered(c: Mapping[str, Any]) -> str:
+    return _("The prompt you were looking for may be here: “%(title)s” answers “%(wish)s”.") % c
+
+
+def _follow_up(c: Mapping[str, Any]) -> str:
+    return _("%(by)s gave you a follow-up on “%(title)s”: %(text)s") % c
+
+
+_WATCHING = gettext_lazy("You wrote this prompt or follow it.")
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("drifted", gettext_lazy("A prompt has drifted"), _WATCHING, _drifted, is_mailed=True),
+        Kind("recovered", gettext_lazy("A prompt behaves as usual again"), _WATCHING, _recovered),
+        Kind(
+            "unchecked",
+            gettext_lazy("A prompt could not be checked"),
+            gettext_lazy("You set up this monitor."),
+            _unchecked,
+            is_mailed=True,
+        ),
+        Kind("commented", gettext_lazy("A comment on a prompt"), _WATCHING, _commented),
+        Kind(
+            "replied",
+            gettext_lazy("An answer to your comment"),
+            gettext_lazy("You wrote the comment."),
+            _replied,
+            is_mailed=True,
+        ),
+        Kind("reported", gettext_lazy("A report on a use"), _WATCHING, _reported),
+        Kind("prompt_changed", gettext_lazy("A new version of a prompt"), _WATCHING, _changed),
+        Kind(
+            "wish_answered",
+            gettext_lazy("An answer to your wish"),
+            gettext_lazy("You asked for this prompt."),
+            _wish_answered,
+            is_mailed=True,
+        ),
+        Kind(
+            "follow_up",
+            gettext_lazy("A follow-up for you"),
+            gettext_lazy("Somebody named you for it."),
+            _follow_up,
+            is_mailed=True,
+        ),
+    )
+}
+
+
+def sentence(kind: str, context: Mapping[str, Any]) -> str:
+    """The message in the active language; what is missing in the context shows as '?'."""
+    return KINDS[kind].sentence(_Lenient(context))
+
+
+class _Lenient(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "?"

@@ -1,0 +1,15 @@
+"""Entry point of the web server. Refuses to start with unsafe settings."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kb.settings")
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
+
+from kb.checks import refuse_unsafe_start
+
+refuse_unsafe_start()
