@@ -10,8 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import connection
 
-DEMO_DOMAIN = "retex.example"
-"""Accounts of the demo content live under this reserved name (RFC 2606)."""
+from accounts.backends import DEMO_DOMAIN
+
 SHORTEST_SECRET = 32
 
 

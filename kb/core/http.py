@@ -735,5 +735,5 @@ def _tls_failure(error: BaseException) -> str:
             return f"its certificate is not accepted ({cause.verify_message})"
         if isinstance(cause, ssl.SSLError):
             return cause.reason or str(cause)
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__  # the pool hides causes, not contexts
     return ""

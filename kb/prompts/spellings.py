@@ -12,8 +12,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 Syntax = Literal[
     "dollar",  # ${x}, ${x:default}
@@ -25,6 +24,9 @@ Syntax = Literal[
     "percents",  # %X%
 ]
 SYNTAXES: tuple[Syntax, ...] = get_args(Syntax)
+
+MOST_SPELLINGS = 1_000
+"""Distinct spellings looked at in one text. A real prompt has fewer than a hundred."""
 
 # Every alternative has a bounded length, stops at the next sign that could open another one and
 # never steps back (`*+`), so that no text, however many brackets it opens, is read more than a few
@@ -48,8 +50,7 @@ _SPELLING = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Spelling:
+class Spelling(NamedTuple):
     """One place where a placeholder may stand; `default` is empty unless the syntax has one."""
 
     start: int
@@ -60,7 +61,7 @@ class Spelling:
     default: str
 
 
-def spellings(text: str, syntaxes: Collection[Syntax]) -> list[Spelling]:
+def spellings(text: str, syntaxes: Collection[Syntax] = SYNTAXES) -> list[Spelling]:
     """The places that count, in order.
 
     A place that could as well be a label counts when the same spelling stands elsewhere as a
@@ -68,35 +69,44 @@ def spellings(text: str, syntaxes: Collection[Syntax]) -> list[Spelling]:
     """
     code = _CodeRegions(text)
     closing_tags = set(_CLOSING_TAG.findall(text))
-    found = [
-        spelling
-        for match in _SPELLING.finditer(text)
-        if (spelling := _read(match)).syntax in syntaxes
-        and _is_placeholder(spelling, text, code.around(spelling.start), closing_tags)
-    ]
-    doubtful = [
-        spelling.syntax == "brackets" and _could_be_a_label(spelling, text) for spelling in found
-    ]
-    certain = {spelling.raw for spelling, doubt in zip(found, doubtful, strict=True) if not doubt}
-    return [spelling for spelling in found if spelling.raw in certain]
+    known: dict[str, Spelling | None] = {}
+    found: list[Spelling] = []
+    certain: set[str] = set()
+    for match in _SPELLING.finditer(text):
+        raw = match[0]
+        if raw not in known:
+            if len(known) == MOST_SPELLINGS:
+                continue
+            read = _read(match)
+            is_wanted = read.syntax in syntaxes and _is_caption(read, closing_tags)
+            known[raw] = read if is_wanted else None
+        first = known[raw]
+        if first is None:
+            continue
+        place = Spelling(match.start(), match.end(), *first[2:])
+        if _stands_in_code(place, text, code.around(place.start)):
+            continue
+        found.append(place)
+        if raw not in certain and not _could_be_a_label(place, text):
+            certain.add(raw)
+    return [place for place in found if place.raw in certain]
 
 
 def _read(match: re.Match[str]) -> Spelling:
+    syntax, default = match.lastgroup or "", ""
     if match["nested"] is not None:
-        syntax, inner, default = "dollar", match["nested"], match["nested_default"]
+        syntax, inner, default = "dollar", match["nested"], match["nested_default"] or ""
     elif match["dollar"] is not None:
-        syntax, inner, default = "dollar", match["dollar"], match["dollar_default"]
+        syntax, inner, default = "dollar", match["dollar"], match["dollar_default"] or ""
     else:
-        syntax, default = match.lastgroup or "", ""
         inner = match[syntax]
-    inner = unicodedata.normalize("NFC", inner.strip())
     return Spelling(
         start=match.start(),
         end=match.end(),
         syntax=cast("Syntax", syntax),
         raw=match[0],
-        inner=inner,
-        default=(default or "").strip(),
+        inner=unicodedata.normalize("NFC", inner.strip()),
+        default=default.strip(),
     )
 
 
@@ -183,72 +193,80 @@ _DATE_MASK = re.compile(r"(?:(?:YY(?:YY)?|AA(?:AA)?|MM|DD|JJ|HH|SS)[ /T-]?)+")
 _ROMAN = re.compile("[IVXLC]+")
 _HEXADECIMAL = re.compile("[0-9A-F]{2}")
 _REFERENCE = re.compile(r"\d{3}")
+_OPEN_STRING = re.compile(r"""[^"'\n]*""")
+_BEFORE_A_FORMULA = ("$", "#", "@", "%", "^", "}")
+_LONGEST_LOOK_BACK = 120
+"""Characters in front of a brace in which the opening of a Python f-string is looked for."""
 
 
-def _is_placeholder(
-    spelling: Spelling, text: str, code: _Code, closing_tags: Collection[str]
-) -> bool:
-    """Whether what stands at this place is a placeholder rather than code, mark-up or a link."""
-    before, after = text[spelling.start - 1 : spelling.start], text[spelling.end : spelling.end + 1]
-    if before == "\\":
-        return False
-    if spelling.syntax == "dollar":
-        return _is_dollar_placeholder(spelling, code)
-    if code in ("inline", "listing") or before.isalnum() or before == "_":
-        return False
-    words = _words(spelling.inner)
+def _is_caption(spelling: Spelling, closing_tags: Collection[str]) -> bool:
+    """Whether what stands between the brackets is what people write there to have it replaced."""
+    inner, words = spelling.inner, _words(spelling.inner)
     match spelling.syntax:
+        case "dollar":
+            is_expression = " " not in inner and any(sign in inner for sign in ",/&'’")
+            # A shell writes ${x:-default}, and nothing else puts these signs there.
+            return not is_expression and spelling.default[:1] not in ("-", "=", "?", "+")
         case "double_braces":
             # One word would be a hole already, had it been a name.
-            return len(spelling.inner.split()) > 1 and words[0] not in _TEMPLATE_WORDS
+            return len(inner.split()) > 1 and words[0] not in _TEMPLATE_WORDS
         case "double_brackets":
-            return before not in ("!", "]")
+            return True
         case "brackets":
-            is_link = before in ("!", "]", ")") or after in ("(", "[")
-            is_list = "," in spelling.inner and words[0] not in _INSTRUCTIONS
-            return (
-                not is_link
-                and not is_list
-                and _is_in_capitals(spelling.inner)
-                and spelling.inner not in closing_tags
-            )
+            is_list = "," in inner and words[0] not in _INSTRUCTIONS
+            return _is_in_capitals(inner) and not is_list and inner not in closing_tags
         case "braces":
-            is_formula = (
-                before in ("$", "#", "@", "%", "^", "}") or after == "{" or "," in spelling.inner
-            )
-            return not is_formula and _is_in_capitals(spelling.inner)
+            return _is_in_capitals(inner) and "," not in inner
         case "angles":
-            is_markup = (
-                spelling.inner in closing_tags or words[0] in _HTML_NAMES or "," in spelling.inner
-            )
-            return not is_markup and _is_in_capitals(spelling.inner)
-        case _:
-            is_encoded = _HEXADECIMAL.fullmatch(spelling.inner) is not None or after.isalnum()
+            is_tag = inner in closing_tags or words[0] in _HTML_NAMES
+            return _is_in_capitals(inner) and "," not in inner and not is_tag
+        case "percents":
             return (
-                not is_encoded
-                and spelling.inner not in _SYSTEM_NAMES
-                and _is_in_capitals(spelling.inner)
+                _is_in_capitals(inner)
+                and not _HEXADECIMAL.fullmatch(inner)
+                and inner not in _SYSTEM_NAMES
             )
 
 
-def _is_dollar_placeholder(spelling: Spelling, code: _Code) -> bool:
-    inner = spelling.inner
-    if " " not in inner and any(sign in inner for sign in ",/&'’"):
-        return False
-    if spelling.default:
-        # Nothing but a prompt writes ${x:default}; a shell writes ${x:-default}.
-        return spelling.default[0] not in "-=?+"
-    if code in ("inline", "listing"):
-        return False
-    return not inner.isupper() or (code == "none" and inner not in _SHELL_NAMES)
+def _stands_in_code(place: Spelling, text: str, code: _Code) -> bool:
+    """Whether the signs around the place make it code, a link or a formula."""
+    before, after = text[place.start - 1 : place.start], text[place.end : place.end + 1]
+    if before == "\\":
+        return True
+    if place.syntax == "dollar":
+        if place.default:
+            # Nothing but a prompt writes ${x:default}, so that even a listing may hold one.
+            return False
+        is_shell = place.inner.isupper() and (code == "block" or place.inner in _SHELL_NAMES)
+        return is_shell or code in ("inline", "listing")
+    if code in ("inline", "listing") or before.isalnum() or before == "_":
+        return True
+    match place.syntax:
+        case "brackets" | "double_brackets":
+            return before in ("!", "]", ")") or after in ("(", "[")
+        case "braces":
+            return (
+                before in _BEFORE_A_FORMULA or after == "{" or _is_in_formatted_string(place, text)
+            )
+        case "percents":
+            return after.isalnum()
+        case _:
+            return False
+
+
+def _is_in_formatted_string(place: Spelling, text: str) -> bool:
+    """Whether a Python f-string was opened on this line and not closed before the place."""
+    before = text[max(0, place.start - _LONGEST_LOOK_BACK) : place.start]
+    opening = max(before.rfind('f"'), before.rfind("f'"))
+    return opening >= 0 and _OPEN_STRING.fullmatch(before, opening + 2) is not None
 
 
 def _is_in_capitals(inner: str) -> bool:
     """Whether `inner` is a caption in capitals and not a constant, mask, citation or choice."""
     words = _words(inner)
     return (
-        inner.upper() == inner
-        and any(sum(sign.isalpha() for sign in word) > 1 for word in words)
+        inner.isupper()
+        and any(sum(sign.isupper() for sign in word) > 1 for word in words)
         and not all(word in _MARKERS for word in words)
         and inner.count("/") < 2
         and not _DATE_MASK.fullmatch(inner)
@@ -273,6 +291,8 @@ def _could_be_a_label(spelling: Spelling, text: str) -> bool:
 
     A sentence that goes on in small letters, or an instruction to fill something in, is none.
     """
+    if spelling.syntax != "brackets":
+        return False
     first = max(0, spelling.start - _LONGEST_INDENT)
     newline = text.rfind("\n", first, spelling.start)
     if newline < 0 and first > 0:

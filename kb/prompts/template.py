@@ -16,7 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from kb.prompts.spellings import SYNTAXES, Spelling, Syntax, spellings
 
@@ -211,8 +211,7 @@ _HOLE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Hole:
+class _Hole(NamedTuple):
     """`{{ name }}` as found in a text, with the backslashes in front of it."""
 
     start: int
@@ -229,12 +228,15 @@ class _Hole:
 def _holes(text: str) -> Iterator[_Hole]:
     if "{{" not in text:
         return
+    known: dict[str, str] = {}
     for match in _HOLE.finditer(text):
-        name = unicodedata.normalize("NFC", match["name"])
-        if is_name(name):
-            yield _Hole(
-                match.start(), match.end(), len(match["backslashes"]), match["braces"], name
-            )
+        backslashes, braces, written = match.groups()
+        name = known.get(written)
+        if name is None:
+            name = unicodedata.normalize("NFC", written)
+            known[written] = name = name if is_name(name) else ""
+        if name:
+            yield _Hole(match.start(), match.end(), len(backslashes), braces, name)
 
 
 def names(text: str) -> list[str]:
@@ -446,7 +448,10 @@ def _declare(
     known = variables.get(name)
     if known is None and len(variables) >= MOST_VARIABLES:
         return False
-    if known is None or not (known.default or known.options):
+    is_news = (
+        bool(default or options) and known is not None and not (known.default or known.options)
+    )
+    if known is None or is_news:
         variables[name] = Variable(
             name,
             label=known.label if known else label,
@@ -523,11 +528,12 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DATE_WORDS = frozenset({"date", "deadline", "échéance", "birthday"})
 _LONG_WORDS = frozenset(
     {
-        *("article", "code", "content", "contenu", "context", "contexte", "conversation", "cv"),
-        *("description", "document", "email", "input", "letter", "lettre", "notes", "paste"),
-        *("resume", "résumé", "text", "texte", "transcript", "transcription"),
+        *("article", "content", "contenu", "context", "contexte", "description", "letter"),
+        *("lettre", "resume", "résumé", "text", "texte", "transcript", "transcription"),
     }
 )
+_LONG_ALONE = frozenset({"code", "conversation", "cv", "document", "email", "input", "notes"})
+"""Words that announce much text only when they are the whole name: not “country code”."""
 
 
 def _type(name: str, default: str) -> VariableType:
@@ -537,4 +543,9 @@ def _type(name: str, default: str) -> VariableType:
     words = _HUMP.sub(" ", name.replace("_", " ").replace("-", " ")).lower().split()
     if _ISO_DATE.fullmatch(default) or (not default and words[-1] in _DATE_WORDS):
         return "date"
-    return "long_text" if not default and not _LONG_WORDS.isdisjoint(words) else "text"
+    is_long = (
+        words[-1] in _LONG_WORDS
+        or "paste" in words
+        or (words[0] in _LONG_ALONE and len(words) == 1)
+    )
+    return "long_text" if is_long and not default else "text"
