@@ -124,8 +124,12 @@ def _handler(vendor):
             self.wfile.write(body)
 
         def _head(self, status, length, headers=None):
-            merged = {"content-type": "application/json", "x-request-id": "req-fake"}
-            merged |= headers or {}
+            speaks_anthropic = "anthropic-version" in self.headers
+            merged = {
+                "content-type": "application/json",
+                "request-id" if speaks_anthropic else "x-request-id": "req-fake",
+                **(headers or {}),
+            }
             self.send_response(status)
             for name, value in merged.items():
                 self.send_header(name, value)
@@ -179,23 +183,23 @@ def _error(recorded, status):
 
 
 def _reply_to(vendor, recorded):
-    """Status, payload and headers for a well-formed request."""
+    """Status and payload for a well-formed request."""
     if vendor.require_key and vendor.require_key not in (
         recorded.headers.get("authorization", "").removeprefix("Bearer "),
         recorded.headers.get("x-api-key"),
         recorded.headers.get("api-key"),
     ):
-        return 401, _error(recorded, 401), {}
+        return 401, _error(recorded, 401)
     path = recorded.path.partition("?")[0]
     if vendor.payload is not None:
-        return 200, vendor.payload, {}
+        return 200, vendor.payload
     if path.endswith("/chat/completions"):
-        return 200, _chat_completion(vendor, recorded), {}
+        return 200, _chat_completion(vendor, recorded)
     if path.endswith("/messages"):
-        return 200, _message(vendor, recorded), {"request-id": "req-fake"}
+        return 200, _message(vendor, recorded)
     if path.endswith("/models"):
-        return 200, _models(vendor, recorded), {}
-    return 404, {"error": {"message": f"Unknown request URL: {path}", "code": "unknown_url"}}, {}
+        return 200, _models(vendor, recorded)
+    return 404, {"error": {"message": f"Unknown request URL: {path}", "code": "unknown_url"}}
 
 
 def _chat_completion(vendor, recorded):

@@ -7,7 +7,8 @@ therefore ends in ``/v1``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Literal, Self
 
 from kb.llm.base import JSON, Finish, Gate, LLMError, ModelInfo, Reply, Request
 from kb.llm.wire import (
@@ -20,13 +21,12 @@ from kb.llm.wire import (
     day_or_none,
     items,
     name_or_none,
+    read_quirks,
     storable,
 )
 
 DEFAULT_BASE_URL = "https://api.anthropic.com/v1"
 PATH = "messages"
-API_VERSION = "2023-06-01"
-"""The version every current model answers to; later features are opt-in headers."""
 DEFAULT_MAX_TOKENS = 4096
 """The API refuses a request without a limit; this one holds some six pages of text."""
 MODELS_PAGE = 1000
@@ -45,10 +45,33 @@ _INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_inpu
 
 
 @dataclass(frozen=True, slots=True)
+class Quirks:
+    """What a connection may choose.
+
+    ``api_version``: 2023-06-01 still takes temperature, top_p and top_k (from the models that know
+    them) and is what gateways speak; 2026-10-21 refuses these parameters. ``auth_header``: how the
+    key travels; gateways may read "bearer" only.
+    """
+
+    api_version: Literal["2023-06-01", "2026-10-21"] = "2023-06-01"
+    auth_header: Literal["x-api-key", "bearer"] = "x-api-key"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, JSON]) -> Self:
+        """Read stored settings. Raises InvalidConnection naming the quirk and the known values."""
+        return read_quirks(cls, values)
+
+    def to_dict(self) -> dict[str, JSON]:
+        """The settings as they are stored."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
 class Anthropic:
     """A `Provider` for one connection."""
 
     wire: Wire
+    quirks: Quirks = Quirks()
 
     def __post_init__(self) -> None:
         if self.wire.url("").rstrip("/").endswith(f"/{PATH}"):
@@ -83,8 +106,12 @@ class Anthropic:
         return [found[model_id] for model_id in sorted(found)]
 
     def _headers(self) -> dict[str, str]:
-        version = {"anthropic-version": API_VERSION}
-        return version | ({"x-api-key": self.wire.secret} if self.wire.secret else {})
+        headers = {"anthropic-version": self.quirks.api_version}
+        if self.wire.secret and self.quirks.auth_header == "bearer":
+            headers["authorization"] = f"Bearer {self.wire.secret}"
+        elif self.wire.secret:
+            headers["x-api-key"] = self.wire.secret
+        return headers
 
 
 def _body(request: Request) -> dict[str, object]:

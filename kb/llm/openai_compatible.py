@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
-from typing import Any, Literal, Self, cast, get_args, get_type_hints
+from typing import Literal, Self
 
 from kb.llm.base import JSON, Finish, Gate, LLMError, ModelInfo, Reply, Request
 from kb.llm.wire import (
@@ -23,6 +23,7 @@ from kb.llm.wire import (
     day_or_none,
     items,
     name_or_none,
+    read_quirks,
     storable,
 )
 
@@ -61,15 +62,7 @@ class Quirks:
     @classmethod
     def from_dict(cls, values: Mapping[str, JSON]) -> Self:
         """Read stored settings. Raises InvalidConnection naming the quirk and the known values."""
-        known = get_type_hints(cls)
-        for name, value in values.items():
-            if name not in known:
-                raise InvalidConnection(f"{name!r} is not a setting; known: {', '.join(known)}.")
-            if value not in get_args(known[name]):
-                raise InvalidConnection(
-                    f"{name} cannot be {value!r}; known: {', '.join(get_args(known[name]))}."
-                )
-        return cls(**cast("dict[str, Any]", dict(values)))
+        return read_quirks(cls, values)
 
     def to_dict(self) -> dict[str, JSON]:
         """The settings as they are stored."""

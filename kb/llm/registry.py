@@ -10,7 +10,7 @@ from kb.core.http import HttpClient
 from kb.llm import anthropic, openai_compatible
 from kb.llm.base import JSON, ApiKey, Provider, RetryPolicy
 from kb.llm.simulated import Script, SimulatedProvider
-from kb.llm.wire import InvalidConnection, Wire
+from kb.llm.wire import Wire
 
 
 class UnknownProvider(ValueError):
@@ -21,8 +21,8 @@ class UnknownProvider(ValueError):
 class Setup:
     """Everything a provider may need; each takes what concerns it.
 
-    ``base_url`` empty means the vendor's own. ``quirks`` are those of
-    `kb.llm.openai_compatible.Quirks`; ``scripts`` those of `kb.llm.simulated.SimulatedProvider`.
+    ``base_url`` empty means the vendor's own. ``quirks`` are those of the
+    provider's own ``Quirks``; ``scripts`` those of `kb.llm.simulated.SimulatedProvider`.
     """
 
     http: HttpClient
@@ -42,9 +42,9 @@ def _openai_compatible(setup: Setup) -> Provider:
 
 
 def _anthropic(setup: Setup) -> Provider:
-    if setup.quirks:
-        raise InvalidConnection(f"anthropic has no setting {next(iter(setup.quirks))!r}.")
-    return anthropic.Anthropic(_wire(setup, anthropic.DEFAULT_BASE_URL))
+    return anthropic.Anthropic(
+        _wire(setup, anthropic.DEFAULT_BASE_URL), anthropic.Quirks.from_dict(setup.quirks)
+    )
 
 
 def _simulated(setup: Setup) -> Provider:
@@ -67,6 +67,17 @@ def normalise(name: str) -> str:
     if normal not in FACTORIES:
         raise UnknownProvider(f"No provider is named {name!r}; known: {', '.join(FACTORIES)}.")
     return normal
+
+
+def check_quirks(name: str, quirks: Mapping[str, JSON]) -> None:
+    """Whether these settings fit the provider. Raises UnknownProvider and InvalidConnection."""
+    checks: Mapping[str, Callable[[Mapping[str, JSON]], object]] = {
+        "openai_compatible": openai_compatible.Quirks.from_dict,
+        "anthropic": anthropic.Quirks.from_dict,
+    }
+    check = checks.get(normalise(name))
+    if check:
+        check(quirks)
 
 
 def build(name: str, setup: Setup) -> Provider:

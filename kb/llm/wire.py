@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from typing import get_args, get_type_hints
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from kb.core.http import HttpClient, HttpError, HttpResponse
@@ -60,7 +61,17 @@ _TRANSPORT_KINDS: Mapping[str, tuple[ErrorKind, bool]] = {
     "too_large": ("bad_reply", True),
     "redirect": ("not_found", True),
 }
-_OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_NEVER_STARTED = frozenset({"bad_url", "bad_header", "refused"})
+_OUT_OF_CREDIT = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "contract_spend_limit_reached",
+        "enforced_spend_limit_reached",
+        "linked_organization_spend_limit_reached",
+    }
+)
+"""Codes of a used-up allowance, which some vendors report as a 429 and others as a 400."""
 _TOO_LONG = re.compile(
     r"context.?(length|window)|maximum context|too long|too many (input )?tokens", re.IGNORECASE
 )
@@ -254,8 +265,8 @@ class Wire:
         if 300 <= status < 400:
             kind, permanent = "not_found", True
             said = f"it redirects to {_place(response.headers.get('location', 'nowhere'))}"
-        elif kind == "rate_limit" and code in _OUT_OF_CREDIT:
-            permanent = True
+        elif code in _OUT_OF_CREDIT:
+            kind, permanent = "rate_limit", True
         elif kind == "bad_request" and (
             code == "context_length_exceeded" or _TOO_LONG.search(said)
         ):
@@ -277,6 +288,22 @@ class Wire:
             code=code,
             attempts=1,
         )
+
+
+def read_quirks[Quirks](kind: type[Quirks], values: Mapping[str, JSON]) -> Quirks:
+    """Make a dataclass whose fields are choices from the settings stored with a connection.
+
+    Raises InvalidConnection naming the setting and what is known.
+    """
+    known = get_type_hints(kind)
+    for name, value in values.items():
+        if name not in known:
+            raise InvalidConnection(f"{name!r} is not a setting; known: {', '.join(known)}.")
+        if value not in get_args(known[name]):
+            raise InvalidConnection(
+                f"{name} cannot be {value!r}; known: {', '.join(get_args(known[name]))}."
+            )
+    return kind(**values)
 
 
 def bad_reply(
@@ -337,7 +364,7 @@ def _from_transport(error: HttpError) -> LLMError:
         kind,
         str(error),
         permanent=permanent,
-        attempts=0 if kind == "egress" else 1,
+        attempts=0 if error.kind in _NEVER_STARTED else 1,
         maybe_billed=int(error.sent),
     )
 
@@ -355,7 +382,9 @@ def _complaint(body: bytes) -> tuple[str, str]:
     inner = payload.get("error", payload)
     if not isinstance(inner, dict):
         return "", _shortened(str(inner))
-    code = inner.get("code") or inner.get("type") or ""
+    details = inner.get("details")
+    exact = details.get("error_code") if isinstance(details, dict) else ""
+    code = exact or inner.get("code") or inner.get("type") or ""
     said = inner.get("message") or inner.get("detail") or ""
     return str(code), _shortened(said if isinstance(said, str) else json.dumps(said))
 

@@ -502,7 +502,7 @@ def _name(inner: str) -> str:
 def _label(inner: str) -> str:
     """`inner` as a person would caption a field: COMPANY_NAME and companyName → Company name."""
     words = inner.replace("_", " ").split()
-    if len(words) == 1:
+    if len(words) == 1 and not words[0].isupper():
         words = _HUMP.sub(" ", words[0].replace("-", " ")).split()
         words = [word if word.isupper() and len(word) > 1 else word.lower() for word in words]
     label = " ".join(words)
