@@ -7,7 +7,7 @@ therefore ends in ``/v1``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from kb.llm.base import JSON, Finish, Gate, LLMError, ModelInfo, Reply, Request
@@ -61,10 +61,6 @@ class Quirks:
         """Read stored settings. Raises InvalidConnection naming the quirk and the known values."""
         return read_quirks(cls, values)
 
-    def to_dict(self) -> dict[str, JSON]:
-        """The settings as they are stored."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
-
 
 @dataclass(frozen=True, slots=True)
 class Anthropic:
@@ -106,7 +102,7 @@ class Anthropic:
         return [found[model_id] for model_id in sorted(found)]
 
     def _headers(self) -> dict[str, str]:
-        headers = {"anthropic-version": self.quirks.api_version}
+        headers: dict[str, str] = {"anthropic-version": self.quirks.api_version}
         if self.wire.secret and self.quirks.auth_header == "bearer":
             headers["authorization"] = f"Bearer {self.wire.secret}"
         elif self.wire.secret:

@@ -8,7 +8,7 @@ gateways differ in a few habits, named in `Quirks`. The base URL follows the rul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal, Self
 
@@ -63,10 +63,6 @@ class Quirks:
     def from_dict(cls, values: Mapping[str, JSON]) -> Self:
         """Read stored settings. Raises InvalidConnection naming the quirk and the known values."""
         return read_quirks(cls, values)
-
-    def to_dict(self) -> dict[str, JSON]:
-        """The settings as they are stored."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 SERVICES: Mapping[str, tuple[str, Quirks]] = {

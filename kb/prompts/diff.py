@@ -108,40 +108,38 @@ def fold(pieces: Sequence[Piece], context_words: int = CONTEXT_WORDS) -> list[Pi
         if piece.op != "same":
             folded.append(piece)
             continue
-        start = _end_of_context(piece.text, context_words) if index > 0 else 0
-        end = len(piece.text)
-        if index < len(pieces) - 1:
-            end -= _end_of_context(piece.text[::-1], context_words)
-        hidden = piece.text[start:end] if start < end else ""
-        count = _count_words(_TOKEN.findall(hidden))
-        if count < FEWEST_HIDDEN_WORDS:
+        words = [token.span() for token in _TOKEN.finditer(piece.text) if _is_word(token[0])]
+        start = _end_of_head(piece.text, words, context_words) if index > 0 else 0
+        is_last = index == len(pieces) - 1
+        end = len(piece.text) if is_last else _start_of_tail(piece.text, words, context_words)
+        hidden = sum(start <= first and last <= end for first, last in words)
+        if hidden < FEWEST_HIDDEN_WORDS:
             folded.append(piece)
             continue
-        parts = (
-            Piece("same", piece.text[:start]),
-            Folded(count, hidden),
-            Piece("same", piece.text[end:]),
-        )
-        folded += [part for part in parts if part.text]
+        head, tail = Piece("same", piece.text[:start]), Piece("same", piece.text[end:])
+        middle = Folded(hidden, piece.text[start:end])
+        folded += [part for part in (head, middle, tail) if part.text]
     return folded
 
 
-def _end_of_context(text: str, words: int) -> int:
-    """Where the first `words` words end, or their line when that comes within as many again.
+def _end_of_head(text: str, words: Sequence[tuple[int, int]], count: int) -> int:
+    """Where the first `count` words end, or their line when that is at most as many words away."""
+    if len(words) <= count:
+        return len(text)
+    end = words[count - 1][1] if count else 0
+    farthest = words[2 * count][0] if 2 * count < len(words) else len(text)
+    newline = text.find("\n", end, farthest)
+    return newline if newline >= 0 else end
 
-    Called on the reversed text for the context in front of a change.
-    """
-    end = 0
-    for count, token in enumerate((t for t in _TOKEN.finditer(text) if _is_word(t[0])), start=1):
-        if count > 2 * words:
-            return end
-        newline = text.find("\n", end, token.start()) if count > words else -1
-        if newline >= 0:
-            return newline
-        if count <= words:
-            end = token.end()
-    newline = text.find("\n", end)
-    return newline if newline >= 0 else len(text)
+
+def _start_of_tail(text: str, words: Sequence[tuple[int, int]], count: int) -> int:
+    """Where the last `count` words begin, or their line when that is at most as many words away."""
+    if len(words) <= count:
+        return 0
+    start = words[-count][0] if count else len(text)
+    farthest = words[-2 * count - 1][1] if 2 * count < len(words) else 0
+    newline = text.rfind("\n", farthest, start)
+    return newline + 1 if newline >= 0 else start
 
 
 def _common_length(left: Sequence[str], right: Sequence[str]) -> int:
@@ -179,21 +177,22 @@ def _compare_lines(old: str, new: str) -> tuple[list[_Block], bool]:
     """
     before, after = _LINE.findall(old), _LINE.findall(new)
     if _cells(before, after) > MOST_CELLS:
-        return [_Block(False, [old], [new])], True
+        return [_Block(False, _TOKEN.findall(old), _TOKEN.findall(new))], True
     blocks: list[_Block] = []
     coarse = False
     left = MOST_CELLS
-    for block in _merged(_compare(before, after)):
-        if block.is_same:
-            blocks.append(block)
-            continue
-        words = [_TOKEN.findall("".join(lines)) for lines in (block.old, block.new)]
-        left -= _cells(*words)
-        if left >= 0:
-            blocks += _compare(*words)
+    for lines in _merged(_compare(before, after)):
+        words = _Block(
+            lines.is_same, _TOKEN.findall("".join(lines.old)), _TOKEN.findall("".join(lines.new))
+        )
+        cost = _cells(words.old, words.new)
+        if words.is_same:
+            blocks.append(words)
+        elif cost <= left:
+            blocks += _compare(words.old, words.new)
+            left -= cost
         else:
-            left += _cells(*words)
-            blocks.append(block)
+            blocks.append(words)
             coarse = True
     return blocks, coarse
 
@@ -202,12 +201,8 @@ def _merged(blocks: Iterable[_Block]) -> list[_Block]:
     """Neighbouring blocks of one kind joined, so that kinds alternate."""
     merged: list[_Block] = []
     for block in blocks:
-        if not block.old and not block.new:
-            continue
-        if merged and merged[-1].is_same == block.is_same:
-            last = merged.pop()
-            block = _Block(block.is_same, last.old + block.old, last.new + block.new)  # noqa: PLW2901
-        merged.append(block)
+        if block.old or block.new:
+            _append(merged, block, joined=bool(merged) and merged[-1].is_same == block.is_same)
     return merged
 
 
@@ -215,17 +210,26 @@ def _phrases(blocks: Sequence[_Block]) -> list[_Block]:
     """Alternating blocks with short unchanged ones taken into the changes around them."""
     phrases: list[_Block] = []
     for index, block in enumerate(blocks):
-        is_bridge = (
-            block.is_same
-            and 0 < index < len(blocks) - 1
-            and _is_bridge(block.old, phrases[-1], blocks[index + 1])
-        )
-        if phrases and (is_bridge or not (block.is_same or phrases[-1].is_same)):
-            last = phrases.pop()
-            phrases.append(_Block(False, last.old + block.old, last.new + block.new))
+        if not phrases or phrases[-1].is_same:
+            is_joined = False
+        elif block.is_same:
+            is_joined = index < len(blocks) - 1 and _is_bridge(
+                block.old, phrases[-1], blocks[index + 1]
+            )
         else:
-            phrases.append(block)
+            is_joined = True
+        _append(phrases, block, joined=is_joined)
     return phrases
+
+
+def _append(blocks: list[_Block], block: _Block, *, joined: bool) -> None:
+    """Add a copy of `block`, to the last one when `joined`."""
+    if joined:
+        # In place: a copy for each of thousands of small changes would take quadratic time.
+        blocks[-1].old.extend(block.old)
+        blocks[-1].new.extend(block.new)
+    else:
+        blocks.append(_Block(block.is_same, [*block.old], [*block.new]))
 
 
 def _is_bridge(tokens: Sequence[str], before: _Block, after: _Block) -> bool:
@@ -234,16 +238,16 @@ def _is_bridge(tokens: Sequence[str], before: _Block, after: _Block) -> bool:
     Spaces and punctuation always do; a few words do when both changes are longer. A line break
     never does: changed lines are read one by one.
     """
-    if "\n" in tokens:
-        return False
     words = _count_words(tokens)
+    if words > LONGEST_BRIDGE_WORDS or "\n" in tokens:
+        return False
     length = sum(map(len, tokens))
-    is_outweighed = min(_length(before), _length(after)) >= length
-    return words == 0 or (words <= LONGEST_BRIDGE_WORDS and is_outweighed)
+    return words == 0 or (_is_as_long(before, length) and _is_as_long(after, length))
 
 
-def _length(block: _Block) -> int:
-    return max(sum(map(len, block.old)), sum(map(len, block.new)))
+def _is_as_long(block: _Block, length: int) -> bool:
+    """Whether one side of `block` has `length` characters; no token is empty."""
+    return max(sum(map(len, side[:length])) for side in (block.old, block.new)) >= length
 
 
 def _pieces(blocks: Iterable[_Block]) -> Iterable[Piece]:

@@ -109,8 +109,17 @@ def drift_badge(state: str) -> dict[str, Any]:
 
 @register.inclusion_tag("_components/evidence.html")
 def evidence(worked: Any, is_old: bool = False) -> dict[str, Any]:
-    """'Worked in 14 of 18 uses (55–91 %)' with its interval as a small bar."""
-    return {"worked": worked, "is_old": is_old}
+    """'Worked in 14 of 18 uses (55–91 %)' with its interval as a small bar (0 to 100)."""
+    found = {"worked": worked, "is_old": is_old}
+    if worked.n:
+        low, high = worked.interval.low * 100, worked.interval.high * 100
+        # As text: a float would get a decimal comma on French pages, which no browser can draw.
+        found |= {
+            "start": f"{low:.1f}",
+            "width": f"{high - low:.1f}",
+            "point": f"{min(worked.k / worked.n * 98, 98):.1f}",
+        }
+    return found
 
 
 def _is_french() -> bool:

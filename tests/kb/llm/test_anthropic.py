@@ -80,12 +80,6 @@ def test_a_connection_may_choose_the_newer_version_and_header(vendor):
     assert "x-api-key" not in headers
 
 
-def test_quirks_survive_being_stored():
-    quirks = Quirks(api_version="2026-10-21")
-
-    assert Quirks.from_dict(quirks.to_dict()) == quirks
-
-
 def test_a_spend_limit_is_not_asked_against_again(anthropic):
     """The newer error body names the cause in details, and answers 400."""
     error = {
