@@ -32,8 +32,8 @@ HEADINGS: dict[str, dict[Section, str]] = {
 
 _OTHER_HEADINGS: dict[Section, tuple[str, ...]] = {
     "purpose": (
-        *("Purpose", "Goal", "Aim", "Use", "What for", "What it's for", "What is it for"),
-        *("But", "Objectif", "Usage", "À quoi cela sert", "À quoi sert-il", "À quoi il sert"),
+        *("Purpose", "Goal", "Aim", "What for", "What it's for", "What is it for"),
+        *("But", "Objectif", "À quoi cela sert", "À quoi sert-il", "À quoi il sert"),
     ),
     "worked": (
         *("Worked", "What works", "What worked well", "What went well"),
@@ -107,6 +107,8 @@ def join(sections: WriteUpSections, language: str) -> str:
 _FENCE = re.compile(r" {0,3}(?P<marks>`{3,}|~{3,})(?P<info>.*)")
 _HEADING = re.compile(r" {0,3}#{1,6}(?P<title>[^#].*?)#*\s*")
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-+)\s*")
+_HEADING_START = re.compile(" {0,3}#")
+_INDENT = re.compile(r" {0,3}\S")
 _LONGEST_HEADING = 80
 """Characters; a longer line is prose, whatever it begins with."""
 
@@ -119,30 +121,22 @@ def _read(markdown: str) -> Iterator[tuple[str, Section | None]]:
     """Each line with the section it opens, if it does. Underlines of headings are left out."""
     lines = _lines(markdown)
     fence = ""
-    skip = False
-    for number, line in enumerate(lines):
-        if skip:
-            skip = False
+    is_in_paragraph = is_underline = False
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if is_underline:
+            is_underline = False
             continue
         if fence or _opened_by(line):
             fence = _fence_after(line, fence)
+            is_in_paragraph = False
             yield line, None
             continue
-        heading = _known(match["title"]) if (match := _HEADING.fullmatch(line)) else None
-        if heading is None and _is_underlined(lines, number):
-            heading = _known(line)
-            skip = heading is not None
+        heading = _heading(line)
+        if heading is None and not is_in_paragraph and _UNDERLINE.fullmatch(following):
+            heading = _known(line) if _INDENT.match(line) else None
+            is_underline = heading is not None
+        is_in_paragraph = bool(line.strip()) and heading is None and not _HEADING_START.match(line)
         yield line, heading
-
-
-def _is_underlined(lines: list[str], number: int) -> bool:
-    """Whether the line is a paragraph of its own with a line of = or - right under it."""
-    return (
-        number + 1 < len(lines)
-        and _UNDERLINE.fullmatch(lines[number + 1]) is not None
-        and (number == 0 or not lines[number - 1].strip())
-        and len(lines[number]) - len(lines[number].lstrip()) < 4
-    )
 
 
 def _opened_by(line: str) -> str:
@@ -163,13 +157,22 @@ def _fence_after(line: str, fence: str) -> str:
 
 def _tidy(lines: list[str]) -> str:
     """Lines as the text of a section: no blank ends, no fence left open."""
-    text = "\n".join(lines).rstrip()
-    while text and not text.partition("\n")[0].strip():
-        text = text.partition("\n")[2]
+    said = [number for number, line in enumerate(lines) if line.strip()]
+    if not said:
+        return ""
+    kept = lines[said[0] : said[-1] + 1]
+    kept[-1] = kept[-1].rstrip()
     fence = ""
-    for line in text.split("\n"):
+    for line in kept:
         fence = _fence_after(line, fence)
-    return f"{text}\n{fence}" if fence else text
+    return "\n".join([*kept, fence] if fence else kept)
+
+
+def _heading(line: str) -> Section | None:
+    if len(line) > _LONGEST_HEADING:
+        return None
+    match = _HEADING.fullmatch(line)
+    return _known(match["title"]) if match else None
 
 
 def _known(title: str) -> Section | None:
@@ -180,7 +183,7 @@ def _key(title: str) -> str:
     """A title without accents, case, marks, numbers or emphasis: its bare words."""
     plain = unicodedata.normalize("NFKD", title.casefold().replace("œ", "oe"))
     return " ".join(
-        re.findall(r"[a-z]+", "".join(s for s in plain if not unicodedata.combining(s)))
+        re.findall(r"[^\W\d_]+", "".join(s for s in plain if not unicodedata.combining(s)))
     )
 
 
