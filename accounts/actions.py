@@ -48,8 +48,13 @@ def create_user(
     if User.objects.filter(email=email).exists():
         raise AccountError(_("%(email)s has an account already.") % {"email": email})
     if language not in User.Language.values:
-        raise AccountError(_("“%(language)s” is not a language of the interface; use fr or en.") % {"language": language})
-    person = User(email=email, name=" ".join(name.split()) or email.split("@")[0], language=language)
+        raise AccountError(
+            _("“%(language)s” is not a language of the interface; use fr or en.")
+            % {"language": language}
+        )
+    person = User(
+        email=email, name=" ".join(name.split()) or email.split("@")[0], language=language
+    )
     if password is not None and checks_password:
         try:
             validate_password(password, person)
@@ -60,12 +65,19 @@ def create_user(
     person.save()
     for place, role in roles:
         _give(person, place, role)
-    _record(by, "person.created", person.email, roles=[[str(place or "company"), role] for place, role in roles])
+    _record(
+        by,
+        "person.created",
+        person.email,
+        roles=[[str(place or "company"), role] for place, role in roles],
+    )
     return person
 
 
 @transaction.atomic
-def set_role(*, person: User, department: Department | None, role: str | None, by: User | None) -> None:
+def set_role(
+    *, person: User, department: Department | None, role: str | None, by: User | None
+) -> None:
     """Give a role, or take it with None. Raises AccountError when nobody would administrate any more."""
     if role is None:
         Membership.objects.filter(person=person, department=department).delete()
@@ -101,7 +113,9 @@ def create_token(
             % {"scope": ", ".join(unknown), "known": ", ".join(ApiToken.Scope.values)}
         )
     if person.api_tokens.filter(revoked=None).count() >= MOST_TOKENS:
-        raise AccountError(_("There are %(most)s tokens already; revoke one first.") % {"most": MOST_TOKENS})
+        raise AccountError(
+            _("There are %(most)s tokens already; revoke one first.") % {"most": MOST_TOKENS}
+        )
     text = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     token = ApiToken.objects.create(
         person=person,
@@ -132,9 +146,12 @@ def digest(token: str) -> str:
 def _give(person: User, department: Department | None, role: str) -> None:
     if role not in Membership.Role.values:
         raise AccountError(
-            _("“%(role)s” is not a role; use: %(known)s.") % {"role": role, "known": ", ".join(Membership.Role.values)}
+            _("“%(role)s” is not a role; use: %(known)s.")
+            % {"role": role, "known": ", ".join(Membership.Role.values)}
         )
-    Membership.objects.update_or_create(person=person, department=department, defaults={"role": role})
+    Membership.objects.update_or_create(
+        person=person, department=department, defaults={"role": role}
+    )
 
 
 def _keep_an_admin() -> None:
@@ -143,10 +160,16 @@ def _keep_an_admin() -> None:
         is_active=True, memberships__department=None, memberships__role=Membership.Role.ADMIN
     )
     if not admins.exists():
-        raise AccountError(_("This would leave the company without an administrator; name another one first."))
+        raise AccountError(
+            _("This would leave the company without an administrator; name another one first.")
+        )
 
 
 def _record(by: User | None, action: str, target: str, **details: object) -> None:
     AuditEntry.objects.create(
-        actor=by, actor_label=by.email if by else "system", action=action, target=target[:200], details=details
+        actor=by,
+        actor_label=by.email if by else "system",
+        action=action,
+        target=target[:200],
+        details=details,
     )

@@ -24,15 +24,20 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         domain = cleaned.rsplit("@", 1)[-1].lower()
         if domain not in [d.lower() for d in settings.RETEX_SIGNUP_DOMAINS]:
             raise forms.ValidationError(
-                _("Accounts are for addresses at: %(domains)s.") % {"domains": ", ".join(settings.RETEX_SIGNUP_DOMAINS)}
+                _("Accounts are for addresses at: %(domains)s.")
+                % {"domains": ", ".join(settings.RETEX_SIGNUP_DOMAINS)}
             )
         return cleaned
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         user.email = form.cleaned_data["email"].lower()
         user.name = form.cleaned_data.get("name") or user.email.split("@")[0]
-        user.language = request.LANGUAGE_CODE if request.LANGUAGE_CODE in User.Language.values else "fr"
+        user.language = (
+            request.LANGUAGE_CODE if request.LANGUAGE_CODE in User.Language.values else "fr"
+        )
         user.set_password(form.cleaned_data["password1"])
         user.save()
-        Membership.objects.get_or_create(person=user, department=None, defaults={"role": Membership.Role.READER})
+        Membership.objects.get_or_create(
+            person=user, department=None, defaults={"role": Membership.Role.READER}
+        )
         return user

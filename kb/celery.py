@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kb.settings")
 
 RUN_SOFT_LIMIT = 15 * 60
 """Seconds after which a task that drives a run is told to end; request < this < hard limit < lease."""
 RUN_HARD_LIMIT = 16 * 60
+
+# Said at each loss of the broker: that a later Celery will end the tasks of that moment. Ours go on:
+# a run pays for its calls, and its row knows who holds it.
+warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 app = Celery("retex")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -10,18 +10,29 @@ from urllib.parse import urlsplit
 import environ
 from django.utils.csp import CSP
 
+from kb.supervisor import addresses
+from kb.supervisor.private_files import known_secret_key
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
 
 TESTING = "pytest" in sys.modules
 DEBUG = env.bool("DEBUG", default=False)
-DATA_DIR = Path(env.str("RETEX_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
+DATA_DIR = addresses.data_dir(os.environ)
 EMBEDDED = env.bool("RETEX_EMBEDDED", default=False)
 """True in every process of `manage.py up` when it runs its own PostgreSQL."""
+RETEX_DEMO = env.bool("RETEX_DEMO", default=True)
+"""Whether `manage.py up` fills an empty embedded database with the demonstration company."""
 PROCESS = env.str("RETEX_PROCESS", default="")
 """web, worker or beat; set by the supervisor and by the deployment files."""
 
-SECRET_KEY = env.str("SECRET_KEY", default="only for tests " * 3 if TESTING or DEBUG else "")
+_is_own_server = addresses.is_embedded(os.environ)
+"""True as well for a command that reaches the servers of a running `manage.py up`."""
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY and _is_own_server:
+    SECRET_KEY = known_secret_key(DATA_DIR)
+if not SECRET_KEY and (TESTING or DEBUG):
+    SECRET_KEY = "only for tests " * 3
 RETEX_ENCRYPTION_KEYS = env.list("RETEX_ENCRYPTION_KEYS", default=[]) or [SECRET_KEY]
 BASE_URL = env.str(
     "BASE_URL", default=f"http://localhost:{env.int('RETEX_PORT', default=8000)}"
@@ -103,8 +114,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 FORM_RENDERER = "kb.forms.renderer.Renderer"
 
 # --- Database, broker, cache ----------------------------------------------------------------
-DATABASES = {"default": env.db_url("DATABASE_URL", default="postgres://retex@/retex")}
+_database = (
+    addresses.database_url(DATA_DIR) if _is_own_server else addresses.USUAL_URLS["DATABASE_URL"]
+)
+DATABASES = {"default": env.db_url_config(env.str("DATABASE_URL", default="") or _database)}
 DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = (
+    True  # a restarted PostgreSQL costs nobody an error page
+)
 if PROCESS == "web":
     # A pool serves four times the API requests of a connection per request (measured before we began).
     # Workers have none: Celery closes Django's pool after each task.
@@ -113,7 +130,9 @@ if PROCESS == "web":
         "max_size": env.int("RETEX_DB_POOL", default=16),
         "timeout": 10,
     }
-REDIS_URL = env.str("REDIS_URL", default="redis://localhost:6379/0")
+REDIS_URL = env.str("REDIS_URL", default="") or (
+    addresses.redis_url(DATA_DIR) if _is_own_server else addresses.USUAL_URLS["REDIS_URL"]
+)
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -132,6 +151,7 @@ if not CELERY_BROKER_URL:
         CELERY_BROKER_URL = f"redis+socket://{_redis.path}?virtual_host={_number}"
     else:
         CELERY_BROKER_URL = REDIS_URL
+CELERY_BEAT_SCHEDULE_FILENAME = str(addresses.run_dir(DATA_DIR) / "beat-schedule")
 
 # --- People ---------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
@@ -217,7 +237,9 @@ SECURE_CSP = {
 _mail = urlsplit(env.str("EMAIL_URL", default=""))
 """smtp://user:password@host:587 (STARTTLS), smtps://…:465 (TLS), console:, or nothing: mails are kept in files."""
 if TESTING:
-    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    MAILERS: dict[str, dict[str, object]] = {
+        "default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}
+    }
 elif _mail.scheme in ("smtp", "smtps"):
     MAILERS = {
         "default": {

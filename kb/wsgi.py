@@ -10,6 +10,10 @@ from django.core.wsgi import get_wsgi_application
 
 application = get_wsgi_application()
 
+from django.db import connection
+
 from kb.checks import refuse_unsafe_start
 
 refuse_unsafe_start()
+connection.close()
+connection.close_pool()  # the workers are forks of this process and must not share a connection

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import User
@@ -133,13 +133,17 @@ def minutes(prompt: Prompt) -> MinutesSummary | None:
 
 def outcome_counts(prompt: Prompt) -> Mapping[str, int]:
     """Outcome to number of reports on a prompt."""
-    rows = Retrospective.objects.filter(version__prompt=prompt).values_list("outcome").annotate(Count("pk"))
+    rows = (
+        Retrospective.objects.filter(version__prompt=prompt)
+        .values_list("outcome")
+        .annotate(Count("pk"))
+    )
     return dict(rows)
 
 
 def open_wishes(person: User) -> QuerySet[Wish]:
     """The wanted board: what is still looked for, most wanted first."""
-    return _wishes(person).filter(closed=None).order_by("-support_count", "-created")
+    return _wishes(person).filter(closed=None).order_by(F("support_count").desc(), "-created")
 
 
 def answered_wishes(person: User) -> QuerySet[Wish]:

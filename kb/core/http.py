@@ -20,7 +20,7 @@ import ssl
 import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import (
     IPv4Address,
@@ -364,71 +364,52 @@ class HttpClient:
         """
         if not 0 <= redirects <= MAX_REDIRECTS or (redirects and method not in SAFE_METHODS):
             raise ValueError(f"{redirects} redirects cannot be followed for {method}.")
-        target = _parse_url(url)
+        outgoing = _Outgoing(method, _parse_url(url), dict(headers or {}), content, max_bytes)
         progress = _Progress()
         try:
             async with asyncio.timeout(timeout):
-                return await self._follow(
-                    method, target, dict(headers or {}), content, max_bytes, redirects, progress
-                )
+                return await self._follow(outgoing, redirects, progress)
         except TimeoutError as error:
             raise HttpTimeout(
-                f"{target.host} did not answer within {timeout:g} seconds.", sent=progress.sent
+                f"{outgoing.url.host} did not answer within {timeout:g} seconds.",
+                sent=progress.sent,
             ) from error
 
     async def _follow(
-        self,
-        method: str,
-        url: httpx2.URL,
-        headers: dict[str, str],
-        content: bytes,
-        max_bytes: int,
-        redirects: int,
-        progress: _Progress,
+        self, outgoing: _Outgoing, redirects: int, progress: _Progress
     ) -> HttpResponse:
-        for hop in range(redirects + 1):
-            response = await self._exchange(method, url, headers, content, max_bytes, progress)
+        first_host = outgoing.url.host
+        for _ in range(redirects + 1):
+            response = await self._exchange(outgoing, progress)
             location = response.headers.get("location")
             if response.status not in REDIRECT_STATUSES or not location or not redirects:
                 return response
-            if hop < redirects:
-                onwards = _redirect_target(url, location)
-                if (onwards.host, onwards.port) != (url.host, url.port):
-                    headers = {}
-                url = onwards
+            outgoing = outgoing.redirected(location)
         raise HttpError(
-            "redirect", f"{url.host} redirected more than {redirects} times.", sent=True
+            "redirect", f"{first_host} redirected more than {redirects} times.", sent=True
         )
 
-    async def _exchange(
-        self,
-        method: str,
-        url: httpx2.URL,
-        headers: Mapping[str, str],
-        content: bytes,
-        max_bytes: int,
-        progress: _Progress,
-    ) -> HttpResponse:
+    async def _exchange(self, outgoing: _Outgoing, progress: _Progress) -> HttpResponse:
+        url = outgoing.url
+        has_body = bool(outgoing.content) or outgoing.method not in SAFE_METHODS
         try:
             async with self._pools[url.scheme].stream(
-                method,
+                outgoing.method,
                 httpcore2.URL(
                     scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
                 ),
-                headers=_wire_headers(url, headers),
-                content=content if content or method not in SAFE_METHODS else None,
+                headers=_wire_headers(url, outgoing.headers),
+                content=outgoing.content if has_body else None,
                 extensions={"timeout": {"connect": CONNECT_SECONDS}, "trace": progress.note},
             ) as response:
-                body = await _read(response, url.host, max_bytes)
-                answer_headers = httpx2.Headers(response.headers)
-                return HttpResponse(
-                    status=response.status,
-                    headers=answer_headers,
-                    body=_decompress(
-                        body, answer_headers.get("content-encoding", ""), url.host, max_bytes
-                    ),
-                    url=str(url),
+                headers = httpx2.Headers(response.headers)
+                body = _decompress(
+                    await _read(response, url.host, outgoing.max_bytes),
+                    headers.get("content-encoding", ""),
+                    url.host,
+                    outgoing.max_bytes,
                 )
+                return HttpResponse(response.status, headers, body, str(url))
         except httpcore2.TimeoutException as error:
             raise HttpTimeout(
                 f"{url.host} could not be reached within {CONNECT_SECONDS:g} seconds.",
@@ -436,6 +417,23 @@ class HttpClient:
             ) from error
         except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
             raise _translated(error, url.host, sent=progress.sent) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """One request, before it is known where its host leads."""
+
+    method: str
+    url: httpx2.URL
+    headers: Mapping[str, str]
+    content: bytes
+    max_bytes: int
+
+    def redirected(self, location: str) -> _Outgoing:
+        """The request a redirect asks for; the headers stay with the host they were given for."""
+        onwards = _redirect_target(self.url, location)
+        is_same_host = (onwards.host, onwards.port) == (self.url.host, self.url.port)
+        return replace(self, url=onwards, headers=self.headers if is_same_host else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,6 +499,7 @@ class _JudgedConnections(httpcore2.AsyncNetworkBackend):
         self._resolver = resolver
         self._plain = plain
         self._tcp = httpcore2.AnyIOBackend()
+        self._lookups: dict[tuple[str, int], asyncio.Task[Sequence[Address]]] = {}
 
     async def connect_tcp(
         self,
@@ -510,7 +509,7 @@ class _JudgedConnections(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        found = await self._resolver(host, port)
+        found = await self._lookup(host, port)
         permitted = self._policy.permitted(host, port, found, plain=self._plain)
         tried = permitted[:MAX_ADDRESSES_TRIED]
         share = None if timeout is None else timeout / len(tried)
@@ -524,6 +523,23 @@ class _JudgedConnections(httpcore2.AsyncNetworkBackend):
                 failure = error
         raise failure
 
+    async def _lookup(self, host: str, port: int) -> Sequence[Address]:
+        """Resolve once for all who wait for the same name at the same time."""
+        lookup = self._lookups.get((host, port))
+        if lookup is None:
+            lookup = asyncio.create_task(self._resolved(host, port))
+            self._lookups[host, port] = lookup
+            lookup.add_done_callback(lambda done: self._forget(host, port, done))
+        return await asyncio.shield(lookup)
+
+    async def _resolved(self, host: str, port: int) -> Sequence[Address]:
+        return await self._resolver(host, port)
+
+    def _forget(self, host: str, port: int, done: asyncio.Task[Sequence[Address]]) -> None:
+        del self._lookups[host, port]
+        if not done.cancelled():
+            done.exception()  # looked at, in case everybody who waited has left
+
     async def connect_unix_socket(
         self,
         path: str,
@@ -531,9 +547,6 @@ class _JudgedConnections(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         raise EgressRefused("Sockets of this machine are never contacted.")
-
-    async def sleep(self, seconds: float) -> None:
-        await self._tcp.sleep(seconds)
 
 
 class _Progress:
@@ -722,9 +735,7 @@ def _translated(error: Exception, host: str, *, sent: bool) -> HttpError:
         if tls_failure:
             return HttpError("tls", f"No secure connection to {host}: {tls_failure}")
         return HttpError("connect", f"{host} refuses the connection or cannot be reached.")
-    if not sent:
-        return HttpError("connect", f"{host} closed the connection before anything was sent.")
-    return HttpError("truncated", f"{host} broke off or garbled its answer.", sent=True)
+    return HttpError("truncated", f"{host} broke off or garbled its answer.", sent=sent)
 
 
 def _tls_failure(error: BaseException) -> str:

@@ -20,7 +20,13 @@ def read(name: str) -> Any:
 
 def load_catalogue() -> None:
     """Insert what is missing; what people have changed is left alone."""
-    for model, name in ((Department, "departments.yaml"), (Tool, "tools.yaml"), (UseCase, "use_cases.yaml")):
+    for model, name in (
+        (Department, "departments.yaml"),
+        (Tool, "tools.yaml"),
+        (UseCase, "use_cases.yaml"),
+    ):
         for position, item in enumerate(read(name)):
             values = {key: value for key, value in item.items() if key != "slug"}
-            model.objects.get_or_create(slug=item["slug"], defaults={**values, "position": position})
+            model.objects.get_or_create(
+                slug=item["slug"], defaults={**values, "position": position}
+            )

@@ -101,14 +101,16 @@ class _Loader:
 
     def _people(self) -> None:
         for item in read("people.yaml"):
-            place = {slug: Membership.Role.READER for slug in item["departments"]}
+            place = dict.fromkeys(item["departments"], Membership.Role.READER)
             company = None
             for role in item["roles"]:
                 if role["department"] is None:
                     company = role["role"]
                 else:
                     place[role["department"]] = role["role"]
-            roles: list[tuple[Department | None, str]] = [(self.departments[s], r) for s, r in place.items()]
+            roles: list[tuple[Department | None, str]] = [
+                (self.departments[s], r) for s, r in place.items()
+            ]
             if company:
                 roles.append((None, company))
             self.people[item["key"]] = create_user(
@@ -130,8 +132,8 @@ class _Loader:
 
     def _prompt(self, front: Mapping[str, Any], parts: Mapping[str, str]) -> None:
         variables = {item["name"]: _variable(item) for item in front["variables"]}
-        history = yaml.safe_load(parts.get("History", "")) or []
-        last = {
+        history: list[dict[str, Any]] = yaml.safe_load(parts.get("History", "")) or []
+        last: dict[str, Any] = {
             "days_ago": front["published_days_ago"],
             "author": front["author"],
             "change_note": front.get("change_note", ""),
@@ -148,7 +150,10 @@ class _Loader:
             variables=_used(first, variables),
             language=front["language"],
             write_up=WriteUpSections(
-                purpose=parts["Purpose"], worked=parts["Worked"], failed=parts["Failed"], limits=parts["Limits"]
+                purpose=parts["Purpose"],
+                worked=parts["Worked"],
+                failed=parts["Failed"],
+                limits=parts["Limits"],
             ),
             departments=[self.departments[slug] for slug in front["departments"]],
             tools=[self.tools[slug] for slug in front["tools"]],
@@ -158,13 +163,18 @@ class _Loader:
             status=Prompt.Status.PUBLISHED,
         )
         prompt = prompts.create_prompt(
-            fields=fields, by=author, now=self.ago(first["days_ago"]), change_note=first.get("change_note", "")
+            fields=fields,
+            by=author,
+            now=self.ago(first["days_ago"]),
+            change_note=first.get("change_note", ""),
         )
         for version in later:
             prompt = prompts.edit_prompt(
                 prompt=prompt,
                 fields=prompts.PromptFields(
-                    text=version["text"].strip(), system=version.get("system", ""), variables=_used(version, variables)
+                    text=version["text"].strip(),
+                    system=version.get("system", ""),
+                    variables=_used(version, variables),
                 ),
                 by=author,
                 now=self.ago(version["days_ago"]),
@@ -190,7 +200,10 @@ class _Loader:
             )
             for addendum in item.get("addenda", []):
                 community.add_to_retrospective(
-                    report=made[item["title"]], text=addendum["text"], by=author, now=self.ago(addendum["days_ago"])
+                    report=made[item["title"]],
+                    text=addendum["text"],
+                    by=author,
+                    now=self.ago(addendum["days_ago"]),
                 )
         for item in items:
             for link in item.get("links", []):
@@ -198,7 +211,9 @@ class _Loader:
                     report=made[item["title"]],
                     kind=link["kind"],
                     by=self.people[item["author"]],
-                    other=made[link["retrospective_title"]] if "retrospective_title" in link else None,
+                    other=made[link["retrospective_title"]]
+                    if "retrospective_title" in link
+                    else None,
                     prompt=self.prompts[link["prompt"]] if "prompt" in link else None,
                 )
         self.say(f"{len(made)} retrospectives, failures included")
@@ -213,9 +228,10 @@ class _Loader:
             "task_familiarity", "tool_familiarity", "kept_share", "minutes_preparing", "minutes_waiting",
             "minutes_checking", "minutes_without", "attempts", "items",
         )  # fmt: skip
+        answers: dict[str, Any] = {name: item.get(name) or "" for name in plain}
+        answers |= {name: item.get(name) for name in numbers}
         return community.ReportFields(
-            **{name: item.get(name) or "" for name in plain},
-            **{name: item.get(name) for name in numbers},
+            **answers,
             is_anonymous=item["shown_as"] == "colleague",
             department=self.departments[item["department"]],
             use_case=self.use_cases[item["use_case"]],
@@ -266,7 +282,9 @@ class _Loader:
                 Vote(prompt=prompt, person=person, created=self._within(prompt.created, 240))
                 for person in self.chance.sample(voters, min(count, len(voters)))
             )
-        signals = [signal for item in read("signals.yaml") for signal in self._signals(item, voters)]
+        signals = [
+            signal for item in read("signals.yaml") for signal in self._signals(item, voters)
+        ]
         UsageSignal.objects.bulk_create(signals)
         for prompt in self.prompts.values():
             community.refresh_standing(prompt, now=self.now)
@@ -327,12 +345,17 @@ class _Loader:
         prompt = self.prompts[slug]
         assert prompt.author is not None  # noqa: S101 - every demo prompt has one
         answered = max(wish.created, prompt.created) + timedelta(hours=2)
-        community.answer_wish(wish=wish, prompt=prompt, by=prompt.author, now=min(answered, self.now))
+        community.answer_wish(
+            wish=wish, prompt=prompt, by=prompt.author, now=min(answered, self.now)
+        )
 
     def _monitors(self) -> None:
         admin = self.people["admin"]
         connection = llm.save_connection(
-            by=admin, name="Démonstration", provider="simulated", quirks={"scripts": self._scripts()}
+            by=admin,
+            name="Démonstration",
+            provider="simulated",
+            quirks={"scripts": self._scripts()},
         )
         for item in read("monitors.yaml"):
             self._monitor(item, connection, admin)
@@ -354,7 +377,9 @@ class _Loader:
         monitor = drift.create_monitor(
             prompt=prompt,
             target=llm.save_target(connection=connection, model=item["model"], by=admin),
-            cases=[drift.CaseFields(c["name"], c["variables"], c["assertions"]) for c in item["cases"]],
+            cases=[
+                drift.CaseFields(c["name"], c["variables"], c["assertions"]) for c in item["cases"]
+            ],
             by=owner,
             now=start,
             schedule=item["schedule"],
@@ -362,13 +387,19 @@ class _Loader:
         self._play(drift.record_baseline(monitor=monitor, by=owner, now=start), connection)
         monitor.refresh_from_db()
         for night in range(NIGHTS, 0, -1):
-            slot = (self.now - timedelta(days=night)).replace(hour=2, minute=monitor.pk % 60, second=0, microsecond=0)
-            run = Run.objects.create(monitor=monitor, slot=slot, baseline=monitor.baseline, created=slot)
+            slot = (self.now - timedelta(days=night)).replace(
+                hour=2, minute=monitor.pk % 60, second=0, microsecond=0
+            )
+            run = Run.objects.create(
+                monitor=monitor, slot=slot, baseline=monitor.baseline, created=slot
+            )
             self._play(run, connection)
         Monitor.objects.filter(pk=monitor.pk).update(next_slot=None)
         drift.change_monitor(monitor=monitor, by=owner, now=self.now, is_enabled=True)
         monitor.refresh_from_db()
-        self.say(f"{NIGHTS} nights of re-runs of “{prompt.title}” on a simulated model: {monitor.status}")
+        self.say(
+            f"{NIGHTS} nights of re-runs of “{prompt.title}” on a simulated model: {monitor.status}"
+        )
 
     def _play(self, run: Run, connection: Connection) -> None:
         """Execute and assess one run as of its slot."""
@@ -378,7 +409,9 @@ class _Loader:
 
         async def ask() -> None:
             async with HttpClient(EgressPolicy.parse("")) as http:
-                await drift.execute(claimed, provider=open_provider(connection, http), clock=lambda: run.slot)
+                await drift.execute(
+                    claimed, provider=open_provider(connection, http), clock=lambda: run.slot
+                )
 
         async_to_sync(ask)()
         drift.assess(run.pk, now=run.slot + timedelta(seconds=30))
@@ -386,15 +419,21 @@ class _Loader:
     def _quieten(self) -> None:
         """Nobody gets a mail about invented events; older messages count as read."""
         Notification.objects.update(mail_due=None)
-        Notification.objects.filter(created__lt=self.now - timedelta(days=UNREAD_DAYS)).update(read=self.now)
+        Notification.objects.filter(created__lt=self.now - timedelta(days=UNREAD_DAYS)).update(
+            read=self.now
+        )
 
 
 def _read_prompt(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     match = _FRONT.match(file.read_text(encoding="utf-8"))
     if match is None:
-        raise ValueError(f"{file.name} does not begin with a front matter between two lines of ---.")
+        raise ValueError(
+            f"{file.name} does not begin with a front matter between two lines of ---."
+        )
     _before, *rest = _PARTS.split(match.group(2))
-    return yaml.safe_load(match.group(1)), {name: body.strip() for name, body in zip(rest[::2], rest[1::2], strict=True)}
+    return yaml.safe_load(match.group(1)), {
+        name: body.strip() for name, body in zip(rest[::2], rest[1::2], strict=True)
+    }
 
 
 def _variable(item: Mapping[str, Any]) -> template.Variable:
@@ -409,8 +448,8 @@ def _variable(item: Mapping[str, Any]) -> template.Variable:
     )
 
 
-def _used(version: Mapping[str, Any], variables: Mapping[str, template.Variable]) -> list[template.Variable]:
+def _used(
+    version: Mapping[str, Any], variables: Mapping[str, template.Variable]
+) -> list[template.Variable]:
     names = [*template.names(version["text"]), *template.names(version.get("system", ""))]
     return [variables[name] for name in dict.fromkeys(names)]
-
-

@@ -92,16 +92,24 @@ def create_monitor(
     Raises NotAllowed, Invalid naming the wrong input. Nothing runs before a baseline is recorded.
     """
     if not rules.can_monitor(by, prompt):
-        raise NotAllowed(_("Only the author of “%(title)s” or a curator can watch it for drift.") % {"title": prompt.title})
+        raise NotAllowed(
+            _("Only the author of “%(title)s” or a curator can watch it for drift.")
+            % {"title": prompt.title}
+        )
     used = version or prompt.current
     if used is None or used.prompt_id != prompt.pk:
         raise Invalid(_("This version does not belong to “%(title)s”.") % {"title": prompt.title})
     if not target.connection.is_enabled:
-        raise Invalid(_("The connection “%(name)s” is switched off.") % {"name": target.connection.name})
+        raise Invalid(
+            _("The connection “%(name)s” is switched off.") % {"name": target.connection.name}
+        )
     _check_schedule(schedule)
     time_zone = _check_time_zone(time_zone or by.time_zone)
     if not 1 <= baseline_repeats <= MOST_BASELINE_REPEATS:
-        message = _("%(value)s is outside 1 to %(most)s.") % {"value": baseline_repeats, "most": MOST_BASELINE_REPEATS}
+        message = _("%(value)s is outside 1 to %(most)s.") % {
+            "value": baseline_repeats,
+            "most": MOST_BASELINE_REPEATS,
+        }
         raise Invalid(message, fields={"baseline_repeats": message})
     monitor = Monitor.objects.create(
         prompt=prompt,
@@ -148,7 +156,9 @@ def change_monitor(
         monitor.target, begins_epoch = target, True
     if version is not None and version.pk != monitor.version_id:
         if version.prompt_id != monitor.prompt_id:
-            raise Invalid(_("This version does not belong to “%(title)s”.") % {"title": monitor.prompt.title})
+            raise Invalid(
+                _("This version does not belong to “%(title)s”.") % {"title": monitor.prompt.title}
+            )
         monitor.version, begins_epoch = version, True
     if cases is not None and _write_cases(monitor, monitor.version, cases):
         begins_epoch = True
@@ -179,7 +189,12 @@ def follow_new_versions(*, now: datetime) -> list[int]:
     behind = (
         Monitor.objects.select_for_update(of=("self",), skip_locked=True)
         .select_related("prompt__current", "baseline")
-        .filter(follows_current=True, is_enabled=True, prompt__current__isnull=False, prompt__status=Prompt.Status.PUBLISHED)
+        .filter(
+            follows_current=True,
+            is_enabled=True,
+            prompt__current__isnull=False,
+            prompt__status=Prompt.Status.PUBLISHED,
+        )
         .exclude(version=F("prompt__current"))
     )
     queued = []
@@ -199,7 +214,9 @@ def follow_new_versions(*, now: datetime) -> list[int]:
 
 
 @transaction.atomic
-def record_baseline(*, monitor: Monitor, by: User, now: datetime, slot: datetime | None = None) -> Run:
+def record_baseline(
+    *, monitor: Monitor, by: User, now: datetime, slot: datetime | None = None
+) -> Run:
     """Queue a run whose answers become the baseline as soon as it is done ('record now').
 
     Raises NotAllowed, Conflict when another run of this monitor is waiting or under way.
@@ -242,7 +259,11 @@ def request_run(*, monitor: Monitor, by: User, now: datetime, slot: datetime | N
     monitor = _locked(monitor)
     _must_monitor(by, monitor)
     if monitor.baseline_id is None:
-        raise Conflict(_("This monitor has no baseline yet; record one first, so that there is something to compare with."))
+        raise Conflict(
+            _(
+                "This monitor has no baseline yet; record one first, so that there is something to compare with."
+            )
+        )
     _must_be_idle(monitor)
     return _insert_run(monitor, kind=Run.Kind.MANUAL, slot=slot or now, by=by, now=now)
 
@@ -254,7 +275,9 @@ def queue_due_runs(*, now: datetime, most: int = 500) -> list[int]:
     run and the older ones are written down as skipped, so that no slot is left without an end.
     """
     due = list(
-        Monitor.objects.filter(is_enabled=True, next_slot__lte=now).order_by("next_slot").values_list("pk", flat=True)[:most]
+        Monitor.objects.filter(is_enabled=True, next_slot__lte=now)
+        .order_by("next_slot")
+        .values_list("pk", flat=True)[:most]
     )
     return [run_id for pk in due if (run_id := _queue_due_run(pk, now)) is not None]
 
@@ -292,12 +315,20 @@ def _queue_due_run(monitor_id: int, now: datetime) -> int | None:
 
 def waiting_runs(*, now: datetime, most: int = 200) -> list[int]:
     """Ids of runs nobody works on, oldest first."""
-    return list(Run.objects.filter(status=Run.Status.QUEUED).order_by("created", "pk").values_list("pk", flat=True)[:most])
+    return list(
+        Run.objects.filter(status=Run.Status.QUEUED)
+        .order_by("created", "pk")
+        .values_list("pk", flat=True)[:most]
+    )
 
 
 def unassessed_runs(most: int = 200) -> list[int]:
     """Ids of finished runs whose comparison is still owed."""
-    return list(Run.objects.filter(status=Run.Status.DONE, assessed=None).order_by("finished").values_list("pk", flat=True)[:most])
+    return list(
+        Run.objects.filter(status=Run.Status.DONE, assessed=None)
+        .order_by("finished")
+        .values_list("pk", flat=True)[:most]
+    )
 
 
 def reclaim_lost_runs(*, now: datetime) -> tuple[int, int]:
@@ -306,14 +337,18 @@ def reclaim_lost_runs(*, now: datetime) -> tuple[int, int]:
     ended = 0
     for run in lost.filter(attempt__gte=MOST_ATTEMPTS):
         ended += _end(run, Run.Status.TIMEOUT, "worker_lost", now)
-    returned = lost.filter(attempt__lt=MOST_ATTEMPTS).update(status=Run.Status.QUEUED, lease_ends=None)
+    returned = lost.filter(attempt__lt=MOST_ATTEMPTS).update(
+        status=Run.Status.QUEUED, lease_ends=None
+    )
     return returned, ended
 
 
 def cancel_run(*, run: Run, by: User, now: datetime) -> bool:
     """Stop a waiting or running run; what was answered stays. False when it has ended already."""
     _must_monitor(by, run.monitor)
-    changed = Run.objects.filter(pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).update(
+    changed = Run.objects.filter(
+        pk=run.pk, status__in=[Run.Status.QUEUED, Run.Status.RUNNING]
+    ).update(
         status=Run.Status.CANCELLED, reason="cancelled", finished=now, lease_ends=None, assessed=now
     )
     if changed:
@@ -350,7 +385,11 @@ class _Job:
 
 
 async def execute(
-    run: Run, *, provider: Provider, clock: Callable[[], datetime], budget_seconds: float = RUN_SECONDS
+    run: Run,
+    *,
+    provider: Provider,
+    clock: Callable[[], datetime],
+    budget_seconds: float = RUN_SECONDS,
 ) -> None:
     """Fill the run's empty places with answers and end it. Safe to call again after a crash.
 
@@ -421,7 +460,9 @@ def assess(run_id: int, *, now: datetime) -> DriftReport | None:
     """
     run = (
         Run.objects.select_for_update(of=("self",))
-        .select_related("monitor__prompt", "monitor__target__connection", "monitor__owner", "baseline")
+        .select_related(
+            "monitor__prompt", "monitor__target__connection", "monitor__owner", "baseline"
+        )
         .filter(pk=run_id, status=Run.Status.DONE, assessed=None)
         .first()
     )
@@ -466,14 +507,18 @@ def _locked(monitor: Monitor) -> Monitor:
 def _must_monitor(by: User, monitor: Monitor) -> None:
     if not rules.can_monitor(by, monitor.prompt):
         raise NotAllowed(
-            _("Only the author of “%(title)s” or a curator can change what watches it.") % {"title": monitor.prompt.title}
+            _("Only the author of “%(title)s” or a curator can change what watches it.")
+            % {"title": monitor.prompt.title}
         )
 
 
 def _must_be_idle(monitor: Monitor) -> None:
     busy = monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).first()
     if busy is not None:
-        raise Conflict(_("Run %(pk)s of this monitor has not ended yet; wait for it or cancel it.") % {"pk": busy.pk})
+        raise Conflict(
+            _("Run %(pk)s of this monitor has not ended yet; wait for it or cancel it.")
+            % {"pk": busy.pk}
+        )
 
 
 def _check_schedule(text: str) -> Schedule:
@@ -497,10 +542,15 @@ def _write_cases(monitor: Monitor, version: PromptVersion, cases: Sequence[CaseF
         message = _("A monitor needs at least one test case.")
         raise Invalid(message, fields={"cases": message})
     if len(clean) > MOST_CASES:
-        message = _("At most %(most)s cases; these are %(count)s.") % {"most": MOST_CASES, "count": len(clean)}
+        message = _("At most %(most)s cases; these are %(count)s.") % {
+            "most": MOST_CASES,
+            "count": len(clean),
+        }
         raise Invalid(message, fields={"cases": message})
     old = monitor.cases.filter(is_retired=False)
-    if [(c.name, c.variables, c.assertions) for c in old] == [(c.name, c.variables, c.assertions) for c in clean]:
+    if [(c.name, c.variables, c.assertions) for c in old] == [
+        (c.name, c.variables, c.assertions) for c in clean
+    ]:
         return False
     old.update(is_retired=True)
     for position, case in enumerate(clean):
@@ -514,11 +564,16 @@ def _clean_case(number: int, case: CaseFields, version: PromptVersion) -> TestCa
     name = clean_line(case.name)[:120] or _("Case %(number)s") % {"number": number}
     values = {str(key): str(value) for key, value in case.variables.items()}
     if sum(map(len, values.values())) > LONGEST_CASE:
-        message = _("The values of “%(name)s” are longer than %(limit)s characters.") % {"name": name, "limit": LONGEST_CASE}
+        message = _("The values of “%(name)s” are longer than %(limit)s characters.") % {
+            "name": name,
+            "limit": LONGEST_CASE,
+        }
         raise Invalid(message, fields={where: message})
     known = {v["name"] for v in version.variables}
     if unknown := sorted(set(values) - known):
-        message = _("“%(name)s” fills %(unknown)s, which the prompt does not have; it has: %(known)s.") % {
+        message = _(
+            "“%(name)s” fills %(unknown)s, which the prompt does not have; it has: %(known)s."
+        ) % {
             "name": name,
             "unknown": ", ".join(unknown),
             "known": ", ".join(sorted(known)) or "–",
@@ -527,7 +582,10 @@ def _clean_case(number: int, case: CaseFields, version: PromptVersion) -> TestCa
     if problem := _problem_with(version, values):
         raise Invalid(f"{name}: {problem}", fields={where: problem})
     if len(case.assertions) > MOST_ASSERTIONS:
-        message = _("“%(name)s” has more than %(most)s assertions.") % {"name": name, "most": MOST_ASSERTIONS}
+        message = _("“%(name)s” has more than %(most)s assertions.") % {
+            "name": name,
+            "most": MOST_ASSERTIONS,
+        }
         raise Invalid(message, fields={where: message})
     try:
         rules_of_case = [assertions.parse(item).to_dict() for item in case.assertions]
@@ -564,7 +622,11 @@ def _cases_fit(monitor: Monitor) -> bool:
 def _begin_epoch(monitor: Monitor, *, now: datetime) -> None:
     """Forget the baseline: what is asked has changed, so old answers say nothing about new ones."""
     Run.objects.filter(monitor=monitor, status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).update(
-        status=Run.Status.CANCELLED, reason="epoch_ended", finished=now, lease_ends=None, assessed=now
+        status=Run.Status.CANCELLED,
+        reason="epoch_ended",
+        finished=now,
+        lease_ends=None,
+        assessed=now,
     )
     _set_status(monitor, Monitor.Status.NEW, now=now, baseline=None)
 
@@ -572,7 +634,9 @@ def _begin_epoch(monitor: Monitor, *, now: datetime) -> None:
 # --- inside: queueing -------------------------------------------------------------------------
 
 
-def _queue_baseline(monitor: Monitor, *, by: User | None, now: datetime, slot: datetime | None = None) -> Run:
+def _queue_baseline(
+    monitor: Monitor, *, by: User | None, now: datetime, slot: datetime | None = None
+) -> Run:
     baseline = Baseline.objects.create(monitor=monitor, created=now)
     run = _insert_run(
         monitor,
@@ -611,7 +675,9 @@ def _insert_run(
     )
 
 
-def _insert_final(monitor: Monitor, slot: datetime, status: str, reason: str, now: datetime) -> None:
+def _insert_final(
+    monitor: Monitor, slot: datetime, status: str, reason: str, now: datetime
+) -> None:
     Run.objects.bulk_create(
         [
             Run(
@@ -633,13 +699,19 @@ def _insert_final(monitor: Monitor, slot: datetime, status: str, reason: str, no
 def _slots(monitor: Monitor, after: datetime, until: datetime) -> list[datetime]:
     """The slots after `after` up to `until`, at most the newest MOST_CATCH_UP."""
     found = slots_between(
-        parse(monitor.schedule), after, until, ZoneInfo(monitor.time_zone), jitter_key=str(monitor.pk)
+        parse(monitor.schedule),
+        after,
+        until,
+        ZoneInfo(monitor.time_zone),
+        jitter_key=str(monitor.pk),
     )
     return list(found)[-MOST_CATCH_UP:]
 
 
 def _plan_next(monitor: Monitor, now: datetime) -> None:
-    upcoming = next_slot(parse(monitor.schedule), now, ZoneInfo(monitor.time_zone), jitter_key=str(monitor.pk))
+    upcoming = next_slot(
+        parse(monitor.schedule), now, ZoneInfo(monitor.time_zone), jitter_key=str(monitor.pk)
+    )
     monitor.next_slot = upcoming if monitor.is_enabled else None
     monitor.save(update_fields=["next_slot"])
 
@@ -661,7 +733,9 @@ def _missing_jobs(run: Run) -> list[_Job]:
             except template.MissingVariables as error:
                 made.append(_Job(case, repeat, None, f"no value for {', '.join(error.names)}"))
                 continue
-            parameters = clients.parameters_for(target, version.parameters, slot=run.slot, repeat=repeat)
+            parameters = clients.parameters_for(
+                target, version.parameters, slot=run.slot, repeat=repeat
+            )
             made.append(_Job(case, repeat, Request(messages, target.model, parameters)))
     return made
 
@@ -686,7 +760,9 @@ def _keep_reply(run: Run, job: _Job, reply: Reply, price: Price | None, now: dat
     outcome = _outcome(reply)
     verdicts: list[bool | None] = []
     if outcome == Completion.Outcome.ANSWERED:
-        verdicts = [assertions.check(assertions.parse(a), reply.text).passed for a in job.case.assertions]
+        verdicts = [
+            assertions.check(assertions.parse(a), reply.text).passed for a in job.case.assertions
+        ]
     else:
         verdicts = [None] * len(job.case.assertions)
     is_judged = bool(verdicts) and None not in verdicts
@@ -749,7 +825,11 @@ def _outcome(reply: Reply) -> str:
 def _digest(request: Request | None) -> str:
     if request is None:
         return ""
-    sent = [[(m.role, m.content) for m in request.messages], request.model, dict(request.parameters)]
+    sent = [
+        [(m.role, m.content) for m in request.messages],
+        request.model,
+        dict(request.parameters),
+    ]
     return hashlib.sha256(json.dumps(sent, sort_keys=True).encode("utf-8", "replace")).hexdigest()
 
 
@@ -762,7 +842,9 @@ def _finish(run: Run, now: datetime) -> None:
         return
     kinds = Counter(kind for _outcome, kind in rows)
     kind = kinds.most_common(1)[0][0] if kinds else "bad_request"
-    status = {"timeout": Run.Status.TIMEOUT, "cancelled": Run.Status.CANCELLED}.get(kind, Run.Status.FAILED)
+    status = {"timeout": Run.Status.TIMEOUT, "cancelled": Run.Status.CANCELLED}.get(
+        kind, Run.Status.FAILED
+    )
     _end(run, status, kind, now)
 
 
@@ -800,13 +882,15 @@ def _accept_recorded(run: Run, monitor: Monitor, now: datetime) -> None:
     """Make a recorded baseline the one to compare with, when enough of it was answered."""
     cases = set(monitor.cases.filter(is_retired=False).values_list("pk", flat=True))
     answered = set(
-        run.completions.filter(outcome=Completion.Outcome.ANSWERED).values_list("case_id", flat=True)
+        run.completions.filter(outcome=Completion.Outcome.ANSWERED).values_list(
+            "case_id", flat=True
+        )
     )
     if run.baseline is None or len(answered & cases) < verdict.LEAST_JUDGED_SHARE * len(cases):
         _leave_learning(monitor, now)
         _count_missed(monitor, run, now)
         return
-    Baseline.objects.filter(pk=run.baseline_id).update(accepted=now, accepted_by=run.requested_by)
+    Baseline.objects.filter(pk=run.baseline.pk).update(accepted=now, accepted_by=run.requested_by)
     Monitor.objects.filter(pk=monitor.pk).update(missed_runs=0)
     _set_status(monitor, Monitor.Status.STABLE, now=now, baseline=run.baseline)
 
@@ -814,7 +898,9 @@ def _accept_recorded(run: Run, monitor: Monitor, now: datetime) -> None:
 def _judge(run: Run) -> verdict.Judgement:
     """The run against every answer of its baseline, case by case."""
     cases = list(run.monitor.cases.filter(is_retired=False).values_list("pk", flat=True))
-    base = _passes(Completion.objects.filter(run__baseline=run.baseline, run__kind=Run.Kind.BASELINE))
+    base = _passes(
+        Completion.objects.filter(run__baseline=run.baseline, run__kind=Run.Kind.BASELINE)
+    )
     now = _passes(run.completions.all())
     return verdict.judge(
         [verdict.CaseCounts(pk, *base[pk]) for pk in cases],
@@ -826,7 +912,9 @@ def _judge(run: Run) -> verdict.Judgement:
 def _passes(completions: Any) -> Mapping[int, tuple[int, int]]:
     """Case id to (passed, judged)."""
     counts: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for case_id, is_passed in completions.filter(is_passed__isnull=False).values_list("case_id", "is_passed"):
+    for case_id, is_passed in completions.filter(is_passed__isnull=False).values_list(
+        "case_id", "is_passed"
+    ):
         passed, judged = counts[case_id]
         counts[case_id] = (passed + int(is_passed), judged + 1)
     return counts

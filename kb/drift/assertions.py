@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import re2
 
-MAX_ASSERTIONS = 50
-"""For one test case; more are a sign of a prompt that does several things."""
 MAX_VALUES = 50
 MAX_VALUE_LENGTH = 20_000
 MAX_PATTERN_LENGTH = 1_000
@@ -119,15 +117,6 @@ def parse(item: Mapping[str, Any]) -> Assertion:
         )
     value = _RULES[base].read(name, item.get("value"))
     return Assertion(base, value, negated=base != name)
-
-
-def parse_all(given: Sequence[Mapping[str, Any]]) -> tuple[Assertion, ...]:
-    """Read the assertions of one test case. Raises InvalidAssertion."""
-    if len(given) > MAX_ASSERTIONS:
-        raise InvalidAssertion(
-            "too_many", f"{len(given)} assertions are more than the limit of {MAX_ASSERTIONS}."
-        )
-    return tuple(parse(item) for item in given)
 
 
 def check(assertion: Assertion, text: str) -> Verdict:
@@ -286,8 +275,7 @@ def _count(value: object) -> object:
 
 def _number(value: float) -> str:
     """A number in the spelling JSON gives it: 3, not 3.0."""
-    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-    return str(int(value)) if is_whole else str(value)
+    return str(int(value)) if value.is_integer() else str(value)
 
 
 # --- looking at answers ------------------------------------------------------------------------

@@ -42,7 +42,13 @@ def by_id(person: User, pk: int) -> Monitor:
 def run_by_id(person: User, pk: int) -> Run:
     """One run. Raises NotFound, also when it exists for others only."""
     found = (
-        Run.objects.select_related("monitor__prompt", "monitor__version", "monitor__target__connection", "report", "baseline")
+        Run.objects.select_related(
+            "monitor__prompt",
+            "monitor__version",
+            "monitor__target__connection",
+            "report",
+            "baseline",
+        )
         .filter(pk=pk, monitor__in=visible_to(person).values("pk"))
         .first()
     )
@@ -66,7 +72,9 @@ class State:
 def states(prompt_ids: Collection[int]) -> Mapping[int, State]:
     """Prompt id to its worst state; prompts nothing watches are absent (two queries)."""
     rows = list(
-        Monitor.objects.filter(prompt__in=prompt_ids).select_related("target__connection").exclude(status=Monitor.Status.NEW)
+        Monitor.objects.filter(prompt__in=prompt_ids)
+        .select_related("target__connection")
+        .exclude(status=Monitor.Status.NEW)
     )
     last = dict(
         Run.objects.filter(monitor__in=[row.pk for row in rows], status=Run.Status.DONE)
@@ -75,7 +83,9 @@ def states(prompt_ids: Collection[int]) -> Mapping[int, State]:
         .values_list("monitor", "slot")
     )
     found: dict[int, State] = {}
-    for row in sorted(rows, key=lambda monitor: WORST_FIRST.index(Monitor.Status(monitor.status)), reverse=True):
+    for row in sorted(
+        rows, key=lambda monitor: WORST_FIRST.index(Monitor.Status(monitor.status)), reverse=True
+    ):
         found[row.prompt_id] = State(
             status=row.status,
             since=row.status_since,
@@ -89,7 +99,9 @@ def states(prompt_ids: Collection[int]) -> Mapping[int, State]:
 
 def drifting(person: User, most: int) -> list[Monitor]:
     """Monitors in trouble on prompts this person may read, latest first."""
-    troubled = visible_to(person).filter(status__in=[Monitor.Status.DRIFTED, Monitor.Status.SUSPECT])
+    troubled = visible_to(person).filter(
+        status__in=[Monitor.Status.DRIFTED, Monitor.Status.SUSPECT]
+    )
     return list(troubled.order_by("-status_since")[:most])
 
 
@@ -115,7 +127,11 @@ class Night:
 
 def history(monitor: Monitor, most: int) -> list[Night]:
     """The latest runs of a monitor, oldest first (two queries)."""
-    runs = list(monitor.runs.exclude(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).select_related("report")[:most])
+    runs = list(
+        monitor.runs.exclude(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).select_related(
+            "report"
+        )[:most]
+    )
     judged = _pass_rates([run.pk for run in runs])
     return [
         Night(
@@ -123,12 +139,17 @@ def history(monitor: Monitor, most: int) -> list[Night]:
             slot=run.slot,
             kind=run.kind,
             status=run.status,
-            verdict=_report(run).verdict if _report(run) else "",
+            verdict=_verdict(run),
             pass_rate=judged.get(run.pk),
             reason=run.reason,
         )
         for run in reversed(runs)
     ]
+
+
+def _verdict(run: Run) -> str:
+    report = _report(run)
+    return report.verdict if report else ""
 
 
 def _report(run: Run) -> DriftReport | None:
@@ -170,11 +191,19 @@ class CaseChange:
 
 def case_changes(run: Run) -> list[CaseChange]:
     """Every case of a compared run with an answer of then and of now, changed ones first."""
-    changed = list(_report(run).changed_cases) if _report(run) else []  # type: ignore[union-attr]
+    report = _report(run)
+    changed = list(report.changed_cases) if report else []
     now = _by_case(run.completions.all())
-    then = _by_case(Completion.objects.filter(run__baseline=run.baseline, run__kind=Run.Kind.BASELINE)) if run.baseline_id else {}
+    then = (
+        _by_case(Completion.objects.filter(run__baseline=run.baseline, run__kind=Run.Kind.BASELINE))
+        if run.baseline_id
+        else {}
+    )
     cases = TestCase.objects.filter(pk__in=set(now) | set(then)).order_by("position", "pk")
-    found = [_case_change(case, case.pk in changed, then.get(case.pk, []), now.get(case.pk, [])) for case in cases]
+    found = [
+        _case_change(case, case.pk in changed, then.get(case.pk, []), now.get(case.pk, []))
+        for case in cases
+    ]
     rank = {pk: position for position, pk in enumerate(changed)}
     return sorted(found, key=lambda change: rank.get(change.case.pk, len(rank)))
 
@@ -186,7 +215,9 @@ def _by_case(completions: QuerySet[Completion]) -> dict[int, list[Completion]]:
     return found
 
 
-def _case_change(case: TestCase, is_changed: bool, then: Sequence[Completion], now: Sequence[Completion]) -> CaseChange:
+def _case_change(
+    case: TestCase, is_changed: bool, then: Sequence[Completion], now: Sequence[Completion]
+) -> CaseChange:
     def judged(rows: Sequence[Completion]) -> list[Completion]:
         return [row for row in rows if row.is_passed is not None]
 

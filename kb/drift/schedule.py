@@ -166,7 +166,6 @@ def _values(
     # A single number with a step means "from here on" elsewhere; the parser would drop the step.
     if re.search(rf"(?:^|,){number}/", field):
         raise _invalid_field(field, name, count, least, words, text)
-    # The parser looks up names of months first and counts them from 1, names of days from 0.
     try:
         return frozenset(crontab_parser(count, least).parse(field))
     except (ParseException, ValueError) as error:
@@ -213,10 +212,7 @@ def _slots(schedule: Schedule, after: datetime, tz: tzinfo, jitter_key: str) -> 
 def _days(schedule: Schedule, first: date) -> Iterator[date]:
     """The days that fit, from ``first`` on, up to the horizon."""
     for offset in range(HORIZON_YEARS * 366):
-        try:
-            day = first + timedelta(days=offset)
-        except OverflowError:  # the calendar ends with the year 9999
-            return
+        day = first + timedelta(days=offset)
         if _fits(schedule, day):
             yield day
 

@@ -15,12 +15,12 @@ from kb.core import audit, secrets
 from kb.core.errors import Conflict, Invalid, NotAllowed
 from kb.core.words import clean_line
 from kb.llm import registry, rules
+from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
 from kb.llm.base import JSON, host_of
 from kb.llm.clients import SIMULATED
 from kb.llm.models import Connection, Price, Target
 from kb.llm.openai_compatible import DEFAULT_BASE_URL as OPENAI_URL
 from kb.llm.openai_compatible import RESERVED_PARAMETERS, Quirks
-from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
 from kb.llm.wire import InvalidConnection
 
 MOST_CALLS_AT_ONCE = 1_000

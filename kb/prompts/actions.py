@@ -468,9 +468,7 @@ def readers_watching(prompt: Prompt, *, besides: User | None = None) -> list[Use
     if besides is not None:
         watchers = watchers.exclude(pk=besides.pk)
     seen = set(prompt.audience)
-    return [
-        person for person in watchers if seen.intersection(standing(person).audience_tokens)
-    ]
+    return [person for person in watchers if seen.intersection(standing(person).audience_tokens)]
 
 
 def _insert(prompt: Prompt) -> Prompt:

@@ -57,7 +57,9 @@ def version_of(prompt: Prompt, number: int) -> PromptVersion:
     """One version of a prompt. Raises NotFound."""
     found = prompt.versions.select_related("author").filter(number=number).first()
     if found is None:
-        raise NotFound(_("“%(title)s” has no version %(number)s.") % {"title": prompt.title, "number": number})
+        raise NotFound(
+            _("“%(title)s” has no version %(number)s.") % {"title": prompt.title, "number": number}
+        )
     return found
 
 
@@ -128,7 +130,9 @@ def cards(prompt_ids: Sequence[int]) -> list[Card]:
 
 
 def _names(model: type[Any], name: str) -> ArraySubquery:
-    rows = model.objects.filter(prompts=OuterRef("pk")).values(json=JSONObject(slug="slug", name=name))
+    rows = model.objects.filter(prompts=OuterRef("pk")).values(
+        json=JSONObject(slug="slug", name=name)
+    )
     return ArraySubquery(rows)
 
 
@@ -189,7 +193,9 @@ def remembered_values(person: User, prompt: Prompt) -> dict[str, str]:
 def latest_verification(prompt: Prompt) -> Verification | None:
     """The last time a curator vouched for the current version."""
     return (
-        Verification.objects.filter(version_id=prompt.current_id).select_related("by", "tool").first()
+        Verification.objects.filter(version_id=prompt.current_id)
+        .select_related("by", "tool")
+        .first()
     )
 
 
@@ -205,13 +211,19 @@ def catalogue() -> tuple[list[Tool], list[UseCase]]:
 
 def popular_tags(person: User, most: int) -> list[Tag]:
     """The tags used most on prompts this person may read."""
-    used = Q(prompts__audience__overlap=standing(person).audience_tokens, prompts__status="published")
+    used = Q(
+        prompts__audience__overlap=standing(person).audience_tokens, prompts__status="published"
+    )
     return list(
-        Tag.objects.annotate(uses=Count("prompts", filter=used)).filter(uses__gt=0).order_by("-uses", "slug")[:most]
+        Tag.objects.annotate(uses=Count("prompts", filter=used))
+        .filter(uses__gt=0)
+        .order_by("-uses", "slug")[:most]
     )
 
 
-def by_slugs(model: type[Department | Tool | UseCase], slugs: Iterable[str]) -> tuple[list[Any], list[str]]:
+def by_slugs(
+    model: type[Department | Tool | UseCase], slugs: Iterable[str]
+) -> tuple[list[Any], list[str]]:
     """The rows of these slugs in the order given, and the slugs that are unknown."""
     wanted = list(dict.fromkeys(slugs))
     rows = {row.slug: row for row in model.objects.filter(slug__in=wanted)}

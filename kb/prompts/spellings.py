@@ -193,6 +193,7 @@ _DATE_MASK = re.compile(r"(?:(?:YY(?:YY)?|AA(?:AA)?|MM|DD|JJ|HH|SS)[ /T-]?)+")
 _ROMAN = re.compile("[IVXLC]+")
 _HEXADECIMAL = re.compile("[0-9A-F]{2}")
 _REFERENCE = re.compile(r"\d{3}")
+_LATIN = re.compile("[0-9A-Za-z_]")
 _OPEN_STRING = re.compile(r"""[^"'\n]*""")
 _BEFORE_A_FORMULA = ("$", "#", "@", "%", "^", "}")
 _LONGEST_LOOK_BACK = 120
@@ -239,7 +240,8 @@ def _stands_in_code(place: Spelling, text: str, code: _Code) -> bool:
             return False
         is_shell = place.inner.isupper() and (code == "block" or place.inner in _SHELL_NAMES)
         return is_shell or code in ("inline", "listing")
-    if code in ("inline", "listing") or before.isalnum() or before == "_":
+    # Chinese runs straight into a bracket; Latin letters do so only in code.
+    if code in ("inline", "listing") or _LATIN.match(before):
         return True
     match place.syntax:
         case "brackets" | "double_brackets":

@@ -296,25 +296,24 @@ def fill(
 ) -> str:
     """`text` with its holes replaced, once and literally: braces inside a value stay as they are.
 
-    A hole takes its value, else its default, else nothing when it is not required. A required hole
-    left blank raises MissingVariables naming all of them, or stays as written when `partial`; so
-    does, when `partial`, an optional hole nobody has said anything about. Values of undeclared
-    names are ignored.
+    A hole takes its value, else its default, else nothing when it is not required; an empty value
+    is none. A required hole without a value, or with nothing but spaces, raises MissingVariables
+    naming all of them. When `partial`, holes without a value stay as written instead. Values of
+    undeclared names are ignored.
     """
     filled: list[str] = []
     missing: dict[str, None] = {}
     for segment in segments(text, variables):
-        if segment.variable is None:
+        variable = segment.variable
+        if variable is None:
             filled.append(segment.text)
             continue
-        value = values.get(segment.variable.name, segment.variable.default or None)
-        if segment.variable.required and not (value or "").strip():
-            missing[segment.variable.name] = None
-            filled.append(segment.text)
-        elif value is None:
-            filled.append(segment.text if partial else "")
-        else:
-            filled.append(value)
+        value = values.get(variable.name) or variable.default
+        is_missing = variable.required and not value.strip()
+        if is_missing:
+            missing[variable.name] = None
+        stays = is_missing or (partial and not value)
+        filled.append(segment.text if stays else value)
     if missing and not partial:
         raise MissingVariables(list(missing))
     return "".join(filled)
@@ -448,10 +447,8 @@ def _declare(
     known = variables.get(name)
     if known is None and len(variables) >= MOST_VARIABLES:
         return False
-    is_news = (
-        bool(default or options) and known is not None and not (known.default or known.options)
-    )
-    if known is None or is_news:
+    lacks_default = known is None or not (known.default or known.options)
+    if known is None or (lacks_default and (default or options)):
         variables[name] = Variable(
             name,
             label=known.label if known else label,
@@ -508,7 +505,7 @@ def _label(inner: str) -> str:
     label = " ".join(words)
     if label.isupper():
         label = label.lower()
-    return label[:1].upper() + label[1:]
+    return (label[:1].upper() + label[1:])[:LABEL_LENGTH]
 
 
 _HUMP = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -518,9 +515,8 @@ def _options(default: str) -> tuple[str, ...]:
     """The alternatives of `${level:low | medium | high}`; none for any other default."""
     options = tuple(option.strip() for option in default.split("|"))
     is_list = 1 < len(options) <= MOST_OPTIONS and len(set(options)) == len(options)
-    return (
-        options if is_list and all(0 < len(option) <= OPTION_LENGTH for option in options) else ()
-    )
+    are_short = all(0 < len(option) <= OPTION_LENGTH for option in options)
+    return options if is_list and are_short else ()
 
 
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?")

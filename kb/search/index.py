@@ -11,8 +11,11 @@ from django.db import connection
 from kb.search.models import SearchEntry
 from kb.search.text import expand_compounds, fold
 
-LONGEST_INDEXED = 100_000
-"""Characters of a text that are indexed; a tsvector may not pass one megabyte."""
+LONGEST_INDEXED = 150_000
+"""Characters of one text that are indexed."""
+HEAVIEST_TEXT = 600_000
+HEAVIEST_NOTES = 200_000
+"""Estimated bytes in the tsvector, which PostgreSQL limits to 1,048,575 in all."""
 EXCERPT_LENGTH = 1_500
 """Characters kept for quoting; the beginning of a prompt says what it is."""
 CONFIGURATIONS = {"fr": "french", "en": "english"}
@@ -79,7 +82,9 @@ def put(document: Document) -> None:
                 "parent_id": document.parent_id,
                 "slug": document.slug,
                 "title": document.title,
-                "excerpt": " ".join(f"{document.summary}\n{document.text}"[:EXCERPT_LENGTH].split()),
+                "excerpt": " ".join(
+                    f"{document.summary}\n{document.text}"[:EXCERPT_LENGTH].split()
+                ),
                 "language": document.language,
                 "status": document.status,
                 "author_id": document.author_id,
@@ -93,13 +98,15 @@ def put(document: Document) -> None:
                 "a": _prepared(document.title),
                 "b": _prepared(document.summary),
                 "k": _prepared("\n".join(document.keywords)),
-                "c": _prepared(document.text),
-                "d": _prepared(document.notes),
+                "c": _bounded(document.text, HEAVIEST_TEXT),
+                "d": _bounded(document.notes, HEAVIEST_NOTES),
             },
         )
     if document.kind == "prompt":
         # Reports are read by whoever reads their prompt.
-        SearchEntry.objects.filter(parent_id=document.object_id).update(audience=list(document.audience))
+        SearchEntry.objects.filter(parent_id=document.object_id).update(
+            audience=list(document.audience)
+        )
 
 
 def set_standing(
@@ -119,6 +126,21 @@ def set_drift(*, kind: str, object_id: int, state: str) -> None:
 def forget(*, kind: str, object_id: int) -> None:
     """Take a thing out of the search."""
     SearchEntry.objects.filter(kind=kind, object_id=object_id).delete()
+
+
+def _bounded(text: str, heaviest: int) -> str:
+    """The text prepared, from the end on left out until it fits into its share of the index."""
+    prepared = _prepared(text)
+    while len(text) > 1 and _weight(prepared) > heaviest:
+        text = text[: len(text) // 2]
+        prepared = _prepared(text)
+    return prepared
+
+
+def _weight(prepared: str) -> int:
+    """Bytes a tsvector of these words takes: each lexeme once with its entry, each position twice."""
+    found = prepared.split()
+    return sum(len(word.encode()) + 8 for word in set(found)) + 2 * len(found)
 
 
 def _prepared(text: str) -> str:

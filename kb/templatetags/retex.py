@@ -17,14 +17,29 @@ from django.utils.translation import gettext, ngettext
 
 register = template.Library()
 
-_LANGUAGES = {"ar": "العربية", "de": "Deutsch", "es": "Español", "it": "Italiano", "ja": "日本語", "ko": "한국어", "nl": "Nederlands", "pl": "Polski", "pt": "Português", "ru": "Русский", "tr": "Türkçe", "zh": "中文"} | dict(settings.LANGUAGES)
+_LANGUAGES = {
+    "ar": "العربية",
+    "de": "Deutsch",
+    "es": "Español",
+    "it": "Italiano",
+    "ja": "日本語",
+    "ko": "한국어",
+    "nl": "Nederlands",
+    "pl": "Polski",
+    "pt": "Português",
+    "ru": "Русский",
+    "tr": "Türkçe",
+    "zh": "中文",
+} | dict(settings.LANGUAGES)
 
 
 @register.simple_tag
 def icon(name: str) -> SafeString:
     """A symbol of our sprite; decoration only, so hidden from screen readers."""
     return format_html(
-        '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>', static("kb/img/icons.svg"), name
+        '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>',
+        static("kb/img/icons.svg"),
+        name,
     )
 
 
@@ -47,7 +62,11 @@ def ago(moment: datetime | date | None) -> str:
         if days <= 0:
             return gettext("today")
         moment = datetime.combine(moment, datetime.min.time(), UTC)
-        return gettext("%(time)s ago") % {"time": timesince(moment, datetime.combine(timezone.localdate(), datetime.min.time(), UTC), depth=1)}
+        return gettext("%(time)s ago") % {
+            "time": timesince(
+                moment, datetime.combine(timezone.localdate(), datetime.min.time(), UTC), depth=1
+            )
+        }
     if (timezone.now() - moment).total_seconds() < 60:
         return gettext("just now")
     return gettext("%(time)s ago") % {"time": timesince(moment, depth=1)}
@@ -63,7 +82,10 @@ def language_name(code: str) -> str:
 def initials(name: str) -> str:
     """Two letters for an avatar."""
     words = [word for word in str(name).replace("-", " ").split() if word[:1].isalpha()]
-    return "".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words)).upper() or "?"
+    return (
+        "".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words)).upper()
+        or "?"
+    )
 
 
 @register.filter

@@ -59,7 +59,12 @@ def pass_rate_chart(nights: Sequence[Night], *, is_small: bool) -> Chart:
         return f"{height - bottom - (height - top - bottom) * share:.1f}"
 
     points = [
-        Point(x=x(i), y=y(night.pass_rate if night.pass_rate is not None else 0), night=night, tone=_tone(night))
+        Point(
+            x=x(i),
+            y=y(night.pass_rate if night.pass_rate is not None else 0),
+            night=night,
+            tone=_tone(night),
+        )
         for i, night in enumerate(nights)
     ]
     drawn = [point for point in points if point.night.pass_rate is not None]

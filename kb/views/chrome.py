@@ -13,7 +13,13 @@ from kb.llm import rules as llm_rules
 from kb.notifications.queries import unread_count
 from kb.prompts import rules
 
-_PLACES = {"prompt": "prompts", "retrospective": "retrospectives", "wish": "wishes", "monitor": "monitors", "run": "monitors"}
+_PLACES = {
+    "prompt": "prompts",
+    "retrospective": "retrospectives",
+    "wish": "wishes",
+    "monitor": "monitors",
+    "run": "monitors",
+}
 """The first word of a route's name to the entry of the main menu it belongs to."""
 
 

@@ -17,7 +17,13 @@ from redis import TimeoutError as RedisTimeoutError
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = "5"
-SERVICE_FAULTS = (OperationalError, InterfaceError, PoolTimeout, RedisConnectionError, RedisTimeoutError)
+SERVICE_FAULTS = (
+    OperationalError,
+    InterfaceError,
+    PoolTimeout,
+    RedisConnectionError,
+    RedisTimeoutError,
+)
 """A database or broker that is away; any other error is a bug of ours."""
 
 
@@ -29,10 +35,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
         logger.error("service away: %s", type(fault).__name__)
         message = _("The service is away for a moment. Please try again in a few seconds.")
         return _answer(request, 503, "unavailable", message, {"Retry-After": RETRY_AFTER_SECONDS})
-    return _answer(request, 500, "error", _("Something went wrong on our side. It has been noted."), {})
+    return _answer(
+        request, 500, "error", _("Something went wrong on our side. It has been noted."), {}
+    )
 
 
-def _answer(request: HttpRequest, status: int, code: str, message: str, headers: dict[str, str]) -> HttpResponse:
+def _answer(
+    request: HttpRequest, status: int, code: str, message: str, headers: dict[str, str]
+) -> HttpResponse:
     headers |= {"Cache-Control": "no-store"}
     if request.path.startswith("/api/"):
         error = {"code": code, "message": message, "fields": {}}
@@ -58,7 +68,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 for a form that was open too long or came from elsewhere."""
-    message = _("This form was open for too long, or your browser refuses cookies. Go back, reload the page and try again.")
+    message = _(
+        "This form was open for too long, or your browser refuses cookies. Go back, reload the page and try again."
+    )
     return _answer(request, 403, "not_allowed", message, {})
 
 

@@ -47,7 +47,9 @@ def _database() -> str:
 
 def _broker() -> str:
     client = Redis.from_url(
-        settings.REDIS_URL, socket_connect_timeout=_PATIENCE_SECONDS, socket_timeout=_PATIENCE_SECONDS
+        settings.REDIS_URL,
+        socket_connect_timeout=_PATIENCE_SECONDS,
+        socket_timeout=_PATIENCE_SECONDS,
     )
     try:
         client.ping()

@@ -104,7 +104,11 @@ def archive(request: HttpRequest, slug: str) -> HttpResponse:
     person = signed_in(request)
     found = queries.by_slug(person, slug)
     actions.archive(prompt=found, by=person, now=timezone.now())
-    messages.success(request, _("“%(title)s” is archived: out of the lists, but still at this address.") % {"title": found.title})
+    messages.success(
+        request,
+        _("“%(title)s” is archived: out of the lists, but still at this address.")
+        % {"title": found.title},
+    )
     return redirect("prompt", slug=slug)
 
 
@@ -134,7 +138,9 @@ def _page(request: HttpRequest, found: Prompt, values: Mapping[str, str]) -> Htt
     return render(request, "prompts/detail.html", context)
 
 
-def _text_context(found: Prompt, version: PromptVersion, values: Mapping[str, str]) -> dict[str, Any]:
+def _text_context(
+    found: Prompt, version: PromptVersion, values: Mapping[str, str]
+) -> dict[str, Any]:
     variables = template.variables_from(version.variables)
     return {
         "prompt": found,
@@ -151,7 +157,9 @@ def _text_context(found: Prompt, version: PromptVersion, values: Mapping[str, st
     }
 
 
-def _pieces(text: str, variables: Sequence[template.Variable], values: Mapping[str, str]) -> list[_Piece]:
+def _pieces(
+    text: str, variables: Sequence[template.Variable], values: Mapping[str, str]
+) -> list[_Piece]:
     return [_piece(segment, values) for segment in template.segments(text, variables)]
 
 
@@ -183,7 +191,10 @@ def _story_context(request: HttpRequest, found: Prompt, version: PromptVersion) 
         "reports": reports[:REPORTS_SHOWN],
         "report_count": reports.count(),
         "threads": community.threads(found),
-        "monitors": [(monitor, pass_rate_chart(drift.history(monitor, NIGHTS_SHOWN), is_small=True)) for monitor in monitors],
+        "monitors": [
+            (monitor, pass_rate_chart(drift.history(monitor, NIGHTS_SHOWN), is_small=True))
+            for monitor in monitors
+        ],
         "can_edit": rules.can_edit(person, found, departments),
         "can_curate": rules.can_curate(person, found, departments),
         "can_monitor": drift_rules.can_monitor(person, found),

@@ -57,7 +57,9 @@ def comment(request: HttpRequest, slug: str) -> HttpResponse:
             raise NotFound(_("The comment you answer is gone."))
     text = request.POST.get("text", "")
     try:
-        made = actions.comment(prompt=prompt, text=text, by=person, now=timezone.now(), parent=parent)
+        made = actions.comment(
+            prompt=prompt, text=text, by=person, now=timezone.now(), parent=parent
+        )
     except Invalid as error:
         if not request.htmx:  # type: ignore[attr-defined]
             raise
@@ -72,7 +74,11 @@ def comment(request: HttpRequest, slug: str) -> HttpResponse:
 def withdraw_comment(request: HttpRequest, pk: int) -> HttpResponse:
     """Take a comment back."""
     person = signed_in(request)
-    found = Comment.objects.select_related("prompt").filter(pk=pk, prompt__in=prompts.visible_to(person)).first()
+    found = (
+        Comment.objects.select_related("prompt")
+        .filter(pk=pk, prompt__in=prompts.visible_to(person))
+        .first()
+    )
     if found is None:
         raise NotFound(_("This comment is gone."))
     actions.withdraw_comment(comment=found, by=person, now=timezone.now())
@@ -86,13 +92,17 @@ def _prompt(request: HttpRequest, slug: str) -> tuple[User, Prompt]:
     return person, prompts.by_slug(person, slug)
 
 
-def _part(request: HttpRequest, template: str, context: dict[str, Any], prompt: Prompt) -> HttpResponse:
+def _part(
+    request: HttpRequest, template: str, context: dict[str, Any], prompt: Prompt
+) -> HttpResponse:
     if request.htmx:  # type: ignore[attr-defined]
         return render(request, template, context)
     return redirect("prompt", slug=prompt.slug)
 
 
-def _comments(request: HttpRequest, person: User, prompt: Prompt, status: int = 200, **more: Any) -> HttpResponse:
+def _comments(
+    request: HttpRequest, person: User, prompt: Prompt, status: int = 200, **more: Any
+) -> HttpResponse:
     departments = list(prompt.departments.values_list("pk", flat=True))
     context = {
         "prompt": prompt,

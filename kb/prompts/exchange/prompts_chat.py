@@ -92,7 +92,7 @@ def read(file: Iterable[str]) -> Iterator[Row | Problem]:
     if isinstance(header, Problem):
         yield header
         return
-    columns = [name.strip().lstrip("\ufeff").lower() for name in header[1]]
+    columns = [name.strip().lower() for name in header[1]]
     for name in REQUIRED_COLUMNS:
         if name not in columns:
             yield Problem(
@@ -116,8 +116,9 @@ _Record = tuple[int, list[str]]
 
 
 def _lines(file: Iterable[str]) -> Iterator[str | UnicodeDecodeError]:
-    """Physical lines ending in \\n, or the error that ended them."""
+    """Physical lines ending in \\n, without a byte order mark, or the error that ended them."""
     lines = iter(file)
+    mark = "\ufeff"
     while True:
         try:
             line = next(lines)
@@ -126,7 +127,8 @@ def _lines(file: Iterable[str]) -> Iterator[str | UnicodeDecodeError]:
         except UnicodeDecodeError as error:
             yield error
             return
-        yield line.rstrip("\r\n") + "\n"
+        yield line.removeprefix(mark).rstrip("\r\n") + "\n"
+        mark = ""
 
 
 def _records(lines: Iterable[str | UnicodeDecodeError]) -> Iterator[_Record | Problem]:
@@ -148,9 +150,10 @@ def _records(lines: Iterable[str | UnicodeDecodeError]) -> Iterator[_Record | Pr
         quotes += line.count('"')
         length += len(line)
         # Beyond the limit lines are only counted, until the quotation mark is closed.
-        pending.append(line if length <= LONGEST_RECORD else "")
+        if length <= LONGEST_RECORD or not pending:
+            pending.append(line)
         is_open = quotes % 2 == 1
-        if is_open and (len(pending) > 1 or _opens_a_field(line)):
+        if is_open and (number > start or _opens_a_field(line)):
             continue
         yield _parsed(start, "".join(pending), length)
         pending = []

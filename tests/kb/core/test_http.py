@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb.core import http
@@ -144,6 +144,7 @@ def test_an_ordinary_address_is_public(address):
     assert is_public(ip_address(address))
 
 
+@settings(deadline=None)
 @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
 def test_every_public_address_is_also_global_and_unicast_for_python(address):
     assert not is_public(address) or (address.is_global and not address.is_multicast)
@@ -158,8 +159,11 @@ def test_every_public_address_is_also_global_and_unicast_for_python(address):
         "100.100.100.200",
         "168.63.129.16",
         "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
         "2002:a9fe:a9fe::1",
+        "2001:0:1:1:0:0:5601:5601",  # Teredo writes the address inverted
         "::a9fe:a9fe",
+        "fd00:ec2::254%eth0",
     ],
 )
 def test_metadata_addresses_are_refused_even_when_everything_is_allowed(address):
@@ -404,6 +408,42 @@ def test_one_connection_serves_several_requests_of_a_client(vendor):
     assert (len(vendor.requests), len(resolver.asked)) == (2, 1)
 
 
+def test_requests_of_the_same_moment_share_one_lookup(vendor):
+    resolver = leading_to("127.0.0.1")
+
+    async def many():
+        async with HttpClient(LOOPBACK, resolver=resolver) as client:
+            url = f"http://a.example:{vendor.port}/v1/models"
+            return await asyncio.gather(*(client.send("GET", url, timeout=5) for _ in range(8)))
+
+    responses = asyncio.run(many())
+
+    assert [response.status for response in responses] == [200] * 8
+    assert resolver.asked == [("a.example", vendor.port)]
+
+
+def test_one_who_gives_up_does_not_end_the_lookup_of_the_others(vendor):
+    proceed = asyncio.Event()
+
+    async def slow(host, port):
+        await proceed.wait()
+        return [IPv4Address("127.0.0.1")]
+
+    async def one_leaves():
+        async with HttpClient(LOOPBACK, resolver=slow) as client:
+            url = f"http://a.example:{vendor.port}/v1/models"
+            leaver = asyncio.create_task(client.send("GET", url, timeout=5))
+            stayer = asyncio.create_task(client.send("GET", url, timeout=5))
+            while not client._pools["http"]._network_backend._lookups:
+                await asyncio.sleep(0)
+            leaver.cancel()
+            await asyncio.wait([leaver])
+            proceed.set()
+            return leaver.cancelled(), (await stayer).status
+
+    assert asyncio.run(one_leaves()) == (True, 200)
+
+
 def test_plain_http_to_the_internet_is_refused_before_connecting():
     with pytest.raises(EgressRefused, match="without encryption"):
         send(
@@ -415,19 +455,35 @@ def test_plain_http_to_the_internet_is_refused_before_connecting():
         )
 
 
-def test_a_caller_may_say_that_plain_http_is_meant():
-    resolver = leading_to("93.184.215.14")
-    backend = http._JudgedConnections(EgressPolicy(), resolver, plain=False)
-    connected = []
+@pytest.mark.parametrize(
+    ("url", "options", "connected"),
+    [
+        ("https://news.example/", {}, [("93.184.215.14", 443)]),
+        ("http://news.example/", {}, []),
+        ("http://news.example/", {"plain_http": True}, [("93.184.215.14", 80)]),
+    ],
+)
+def test_the_internet_is_reached_encrypted_unless_the_caller_says_otherwise(
+    url, options, connected
+):
+    tried = []
 
     class Tcp:
         async def connect_tcp(self, host, port, *rest):
-            connected.append((host, port))
+            tried.append((host, port))
+            raise http.httpcore2.ConnectError
 
-    backend._tcp = Tcp()
-    asyncio.run(backend.connect_tcp("news.example", 80))
+    async def ask():
+        resolver = leading_to("93.184.215.14")
+        async with HttpClient(EgressPolicy(), resolver=resolver, **options) as client:
+            for pool in client._pools.values():
+                pool._network_backend._tcp = Tcp()
+            await client.send("GET", url, timeout=TIMEOUT)
 
-    assert connected == [("93.184.215.14", 80)]
+    with pytest.raises(HttpError):
+        asyncio.run(ask())
+
+    assert tried == connected
 
 
 def test_sockets_of_this_machine_are_refused():
@@ -529,7 +585,8 @@ def test_redirects_end(vendor):
     with pytest.raises(HttpError, match="redirected more than 3 times") as failure:
         send(LOOPBACK, "GET", vendor.url, timeout=TIMEOUT, redirects=3)
 
-    assert (failure.value.kind, len(vendor.requests)) == ("redirect", 4)
+    assert (failure.value.kind, failure.value.sent) == ("redirect", True)
+    assert len(vendor.requests) == 4
 
 
 @pytest.mark.parametrize("location", ["ftp://h/", "http://user:pw@h/", "http://h:0/"])
@@ -539,7 +596,7 @@ def test_a_redirect_to_an_unusable_address_is_refused(location, vendor):
     with pytest.raises(HttpError, match="cannot be used") as failure:
         send(LOOPBACK, "GET", vendor.url, timeout=TIMEOUT, redirects=1)
 
-    assert failure.value.kind == "redirect"
+    assert (failure.value.kind, failure.value.sent) == ("redirect", True)
 
 
 def test_a_redirect_out_of_encryption_is_refused():
@@ -577,6 +634,25 @@ def test_an_answer_over_the_limit_is_dropped(vendor):
 def answer_with(body, *headers):
     lines = ["HTTP/1.1 200 OK", f"content-length: {len(body)}", "connection: close", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_an_answer_of_just_the_limit_is_whole(encoding):
+    body = b"x" * 1_000
+    packed = gzip.compress(body) if encoding == "gzip" else body
+
+    with listener(answer_with(packed, f"content-encoding: {encoding}")) as url:
+        assert send(LOOPBACK, "GET", url, timeout=TIMEOUT, max_bytes=1_000).body == body
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "length"),
+    [("GET", b"", None), ("GET", b"{}", "2"), ("POST", b"", "0"), ("POST", b"{}", "2")],
+)
+def test_a_body_is_announced_when_there_is_one_or_could_be(method, content, length, vendor):
+    send(LOOPBACK, method, f"{vendor.url}/models", timeout=TIMEOUT, content=content)
+
+    assert vendor.requests[0].headers.get("content-length") == length
 
 
 def test_an_answer_without_an_end_is_dropped_at_the_limit():
@@ -647,6 +723,25 @@ def test_a_hung_system_resolver_holds_up_neither_the_call_nor_its_end(monkeypatc
 
     assert not released.is_set()
     released.set()
+    for thread in threading.enumerate():
+        if thread.name == "resolve":
+            thread.join()
+
+
+def test_an_address_that_never_answers_is_a_time_out_before_sending():
+    class Silent:
+        async def connect_tcp(self, *parameters):
+            raise http.httpcore2.ConnectTimeout
+
+    async def ask():
+        async with HttpClient(LOOPBACK) as client:
+            client._pools["http"]._network_backend._tcp = Silent()
+            await client.send("GET", "http://127.0.0.1/", timeout=TIMEOUT)
+
+    with pytest.raises(HttpTimeout, match="could not be reached within 10 seconds") as failure:
+        asyncio.run(ask())
+
+    assert failure.value.sent is False
 
 
 def test_a_dead_port_is_a_failure_to_connect():
@@ -771,6 +866,13 @@ def test_tls_refuses_a_certificate_for_another_name(authority):
 
     assert (failure.value.kind, failure.value.sent) == ("tls", False)
     assert vendor.requests == []
+
+
+def test_a_server_without_tls_is_told_apart_from_a_dead_one(vendor):
+    with pytest.raises(HttpError, match=r"No secure connection to 127\.0\.0\.1") as failure:
+        send(LOOPBACK, "GET", f"https://127.0.0.1:{vendor.port}/", timeout=TIMEOUT)
+
+    assert (failure.value.kind, failure.value.sent) == ("tls", False)
 
 
 def test_an_unknown_authority_is_refused(authority):

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb.drift.assertions import (
@@ -14,7 +14,6 @@ from kb.drift.assertions import (
     Verdict,
     check,
     parse,
-    parse_all,
 )
 
 ANSWER = "Bonjour Zoé,\n\nLe total est de 120 €.\n"
@@ -36,6 +35,7 @@ def judged(type, value, text=ANSWER):
         ("contains", "Total", False, "not_found", {"value": "Total"}),
         ("contains", 120, True, "found", {"value": "120"}),
         ("contains", 120.0, True, "found", {"value": "120"}),
+        ("contains", 120.5, False, "not_found", {"value": "120.5"}),
         ("icontains", "TOTAL EST", True, "found", {"value": "TOTAL EST"}),
         ("icontains", "ZOÉ", True, "found", {"value": "ZOÉ"}),
         ("icontains", "ZOE", False, "not_found", {"value": "ZOE"}),
@@ -116,6 +116,7 @@ def test_broken_json_says_where_it_breaks():
     assert reason == Reason("not_json", {"line": 2, "column": 7})
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -141,6 +142,19 @@ def test_an_answer_too_long_to_be_judged_is_neither_pass_nor_fail():
             None,
             Reason("too_long_to_judge", {"characters": 1_000_001, "limit": 1_000_000}),
         )
+
+
+@pytest.mark.parametrize(
+    ("type", "value", "text"),
+    [
+        ("contains", "x", "x" * 1_000_000),
+        ("equals", "x" * 20_000, "x" * 20_000),
+        ("contains-all", ["x"] * 50, "x"),
+        ("regex", "x" * 1_000, "x" * 1_000),
+    ],
+)
+def test_the_limits_themselves_are_allowed(type, value, text):
+    assert judged(type, value, text).passed is True
 
 
 def test_a_pattern_that_explodes_elsewhere_is_quick():
@@ -191,6 +205,11 @@ def test_no_text_makes_a_check_fail_to_answer(type, value, text):
         ),
         ({"type": "word-count", "value": 50}, Assertion("word-count", Bounds(50, 50)), None),
         (
+            {"type": "word-count", "value": 50.0},
+            Assertion("word-count", Bounds(50, 50)),
+            {"type": "word-count", "value": 50},
+        ),
+        (
             {"type": "word-count", "value": " 50 "},
             Assertion("word-count", Bounds(50, 50)),
             {"type": "word-count", "value": 50},
@@ -229,6 +248,7 @@ def test_a_text_is_split_at_its_commas(text, parts):
     assert parse({"type": "contains-any", "value": text}).value == parts
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=10))
 def test_quoting_every_part_gives_the_list_back(parts):
     quoted = [part.replace("\\", "\\\\").replace('"', '""') for part in parts]
@@ -238,6 +258,7 @@ def test_quoting_every_part_gives_the_list_back(parts):
     assert parse({"type": "contains-all", "value": text}).value == tuple(parts)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='a"\\, ', max_size=60))
 def test_every_text_is_split_into_parts_or_refused(text):
     try:
@@ -276,7 +297,8 @@ def test_every_text_is_split_into_parts_or_refused(text):
         ({"type": "regex", "value": r"(a)\1"}, "bad_pattern", "Back-references and look-around"),
         ({"type": "regex", "value": "\ud800"}, "bad_pattern", "is not a pattern"),
         ({"type": "regex", "value": "a" * 1_001}, "too_long", "1,001 characters; the limit is 1,000"),
-        ({"type": "regex", "value": r"\p{L}{100}"}, "bad_pattern", "too costly|pattern too large"),
+        ({"type": "regex", "value": r"\p{L}{100}"}, "bad_pattern", "pattern too large"),
+        ({"type": "regex", "value": "(?:abcdefghij){600}"}, "bad_pattern", "too costly to search for"),
         ({"type": "is-json", "value": {"type": "object"}}, "unsupported", "JSON Schemas are not supported"),
         ({"type": "word-count"}, "wrong_value", "word-count needs a number of words"),
         ({"type": "word-count", "value": "many"}, "wrong_value", "needs a number of words"),
@@ -305,11 +327,3 @@ def test_every_type_is_known_with_and_without_not():
         item = {"type": type, "value": values.get(type, "a")}
         assert parse(item).negated is False
         assert parse(item | {"type": f"not-{type}"}).negated is True
-
-
-def test_a_list_of_assertions_has_a_limit():
-    items = [{"type": "is-json"}] * 51
-
-    assert parse_all(items[:50]) == (Assertion("is-json"),) * 50
-    with pytest.raises(InvalidAssertion, match="51 assertions are more than the limit of 50"):
-        parse_all(items)

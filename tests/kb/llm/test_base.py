@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb.llm.base import ApiKey, LLMError, RetryPolicy, host_of
@@ -74,6 +74,7 @@ def test_the_vendors_wish_is_followed_up_to_the_longest_wait(asked, waited):
     assert RetryPolicy().wait_before(2, asked, random.Random(1)) == waited
 
 
+@settings(deadline=None)
 @given(st.integers(2, 50), st.none() | st.floats(-10, 1e9), st.integers())
 def test_no_wait_is_negative_or_too_long(attempt, retry_after, seed):
     policy = RetryPolicy(first_wait=0.5, max_wait=20.0)

@@ -427,6 +427,16 @@ def test_an_error_body_nobody_can_read_is_left_out(desk, body):
         desk.ask()
 
 
+def test_an_answer_without_a_request_id_has_none(desk):
+    nameless = {"x-request-id": "", "request-id": ""}
+    desk.vendor.fail(Fault("status", status=400, headers=nameless))
+
+    with pytest.raises(LLMError) as failure:
+        desk.ask()
+
+    assert failure.value.request_id is None
+
+
 def test_parameters_that_are_no_json_never_leave(desk):
     with pytest.raises(LLMError, match="cannot be sent") as failure:
         desk.ask(temperature=float("nan"))

@@ -4,7 +4,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb.prompts.diff import (
@@ -193,6 +193,7 @@ WORDS = st.lists(
 TEXTS = st.one_of(WORDS.map("".join), st.text(max_size=40))
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(TEXTS, TEXTS)
 def test_the_pieces_join_back_to_both_texts(old, new):
     diff = word_diff(old, new)
@@ -207,6 +208,7 @@ def test_the_pieces_join_back_to_both_texts(old, new):
 OUT_OF_ORDER = {("same", "same"), ("insert", "delete"), ("insert", "insert"), ("delete", "delete")}
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(TEXTS, TEXTS, st.integers(min_value=0, max_value=5))
 def test_folding_hides_but_loses_nothing(old, new, context):
     pieces = word_diff(old * 8, new + old * 7).pieces

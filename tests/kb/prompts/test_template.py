@@ -4,7 +4,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb.prompts.template import (
@@ -241,28 +241,29 @@ def test_a_default_fills_what_nobody_filled():
     assert fill("{{tone}}", {"tone": "warm"}, [TONE]) == "warm"
 
 
+def test_an_empty_value_is_none():
+    assert fill("{{tone}}|{{note}}|", {"tone": "", "note": ""}, [TONE, NOTE]) == "formal||"
+
+
 def test_every_missing_value_is_named_at_once():
     text = "{{b}} {{client}} {{client}} {{tone}} {{note}}"
+    declared = [CLIENT, Variable("b"), TONE, NOTE, Variable("unused")]
 
     with pytest.raises(MissingVariables) as missing:
-        fill(
-            text,
-            {"client": "  ", "tone": ""},
-            [CLIENT, Variable("b"), TONE, NOTE, Variable("unused")],
-        )
+        fill(text, {"client": "  "}, declared)
 
-    assert missing.value.names == ("b", "client", "tone")
-    assert str(missing.value) == "Give a value to: b, client, tone."
+    assert missing.value.names == ("b", "client")
+    assert str(missing.value) == "Give a value to: b, client."
 
 
 def test_a_partial_fill_leaves_unfilled_holes_as_written():
     text = "{{ client }} {{tone}} {{note}} \\{{x}}"
 
-    assert (
-        fill(text, {}, [CLIENT, TONE, NOTE], partial=True) == "{{ client }} formal {{note}} {{x}}"
+    assert fill(text, {}, [CLIENT, TONE, NOTE], partial=True) == (
+        "{{ client }} formal {{note}} {{x}}"
     )
-    assert (
-        fill(text, {"note": ""}, [CLIENT, TONE, NOTE], partial=True) == "{{ client }} formal  {{x}}"
+    assert fill(text, {"client": "Ada", "note": "!"}, [CLIENT, TONE, NOTE], partial=True) == (
+        "Ada formal ! {{x}}"
     )
 
 
@@ -399,6 +400,7 @@ def test_what_only_looks_like_a_placeholder_is_left_alone(text):
         ('"image": "<REFERENCE_IMAGE_URL>"', ["<REFERENCE_IMAGE_URL>"]),
         ("[INSERT DETAILS, FEARS, GOALS].", ["[INSERT DETAILS, FEARS, GOALS]"]),
         ("a `b` [CLIENT] `c`", ["[CLIENT]"]),
+        ("请为[CLIENT]总结", ["[CLIENT]"]),
         ("x" * 30 + " [CLIENT] Profile", ["[CLIENT]"]),
         ("[VERSE] Driving\n~~~\ncode\n~~~\nwith [CLIENT]", ["[CLIENT]"]),
     ],
@@ -511,6 +513,12 @@ def test_everything_detected_is_converted():
     )
 
 
+def test_a_label_is_cut_where_a_variable_ends():
+    [variable] = convert("${" + "aB" * 50 + "}").variables
+
+    assert (len(variable.name), len(variable.label)) == (64, 120)
+
+
 def test_only_accepted_spellings_are_converted():
     assert convert("${a} [BOX] ${b}", accepted=["[BOX]"]) == Converted(
         "${a} {{ box }} ${b}", (Variable("box", label="Box"),)
@@ -572,7 +580,7 @@ HOLES_AND_LIKENESSES = [
     *("%AB%", "{{a b}}", "${${a}}", "`", "\n", " ", "x", "é", "{", "}", "$", "```"),
 ]
 TRICKY = st.lists(st.sampled_from(HOLES_AND_LIKENESSES), max_size=20).map("".join)
-TEXTS = st.one_of(BRACES_AND_LETTERS, TRICKY)
+TEXTS = st.one_of(BRACES_AND_LETTERS, TRICKY, st.text(max_size=20))
 ALL_DECLARED = [
     Variable("a", required=False),
     Variable("b", required=False),
@@ -580,6 +588,7 @@ ALL_DECLARED = [
 ]
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(
     st.lists(
         st.one_of(TEXTS.map(lambda text: (text, None)), st.tuples(TEXTS, st.sampled_from("ab")))
@@ -600,11 +609,13 @@ def test_a_fill_is_its_literals_and_values_side_by_side(parts):
     assert fill(text, values, ALL_DECLARED) == expected
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(TEXTS)
 def test_an_escaped_text_fills_to_itself(text):
     assert fill(escape(text), {"a": "1", "b": "2", "ab": "3"}, ALL_DECLARED) == text
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(TEXTS)
 def test_segments_hold_the_whole_text(text):
     drawn = "".join(segment.text for segment in segments(text, ALL_DECLARED))
@@ -615,6 +626,7 @@ def test_segments_hold_the_whole_text(text):
     ) & {"a", "b", "ab"}
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(TEXTS, st.integers(min_value=0))
 def test_a_conversion_filled_with_what_it_replaced_is_the_text_again(text, choice):
     spellings = raws(text)
@@ -628,6 +640,7 @@ def test_a_conversion_filled_with_what_it_replaced_is_the_text_again(text, choic
     assert fill(converted.text, values, converted.variables) == text
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(TEXTS)
 def test_a_conversion_fills_existing_holes_as_before(text):
     before = convert(text, accepted=[])
@@ -642,6 +655,7 @@ def test_a_conversion_fills_existing_holes_as_before(text):
             )
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(TEXTS)
 def test_a_conversion_declares_every_hole_it_leaves(text):
     converted = convert(text)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb.prompts.writeup import HEADINGS, SECTIONS, WriteUpSections, join, split
@@ -188,6 +188,7 @@ LINES = st.sampled_from(
 MARKDOWN = st.lists(st.one_of(LINES, st.text(max_size=8))).map("\n".join)
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(MARKDOWN, st.sampled_from(["fr", "en"]))
 def test_what_was_split_survives_being_joined(markdown, language):
     sections = split(markdown)
@@ -195,6 +196,7 @@ def test_what_was_split_survives_being_joined(markdown, language):
     assert split(join(sections, language)) == sections
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(
     st.builds(WriteUpSections, MARKDOWN, MARKDOWN, MARKDOWN, MARKDOWN),
     st.sampled_from(["fr", "en"]),

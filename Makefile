@@ -1,0 +1,32 @@
+# Any Python that runs may read manage.py; it finds the one Retex needs by itself.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 /usr/bin/python3 /usr/local/bin/python3 \
+	/opt/homebrew/bin/python3 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 6))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint messages clean python
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: python ## start Retex with its own database; Ctrl-C stops it
+	@$(PYTHON) manage.py up
+
+test: python ## check the code and run every test
+	@$(PYTHON) manage.py verify
+
+lint: python ## check style, types, imports and migrations only
+	@$(PYTHON) manage.py lint
+
+messages: python ## bring the translation catalogues up to date with the texts (needs GNU gettext)
+	@$(PYTHON) manage.py makemessages --locale fr --no-obsolete --add-location file \
+		--ignore '.venv*' --ignore 'var/*' --ignore 'tests/*'
+	@$(PYTHON) manage.py compile_catalogues
+
+clean: ## remove the Python environment and caches; what Retex keeps stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find accounts api kb tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find locale -name '*.mo' -delete
+
+python:
+	@test -n "$(PYTHON)" || { echo "Retex needs Python 3.12 or newer, and none was found. Install it: apt install python3.13 python3.13-venv, or brew install python@3.13" >&2; exit 1; }

@@ -1,0 +1,60 @@
+"""What a list page is asked for in its address."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+
+from kb.search.engine import SORTS, Sort
+from kb.search.query import LONGEST_QUERY, Facet, SearchQuery, parse
+
+FIELDS: dict[str, Facet] = {
+    "department": "departments",
+    "tool": "tools",
+    "use_case": "use_cases",
+    "tag": "tags",
+    "language": "languages",
+    "status": "statuses",
+}
+"""Name in the address to facet."""
+LONGEST_VALUE = 80
+MOST_VALUES = 20
+
+
+class SearchForm(forms.Form):
+    """Words and sort order; facets are read beside it, because they repeat. Nothing is an error."""
+
+    q = forms.CharField(required=False)
+    sort = forms.CharField(required=False)
+
+    def __init__(self, data: QueryDict, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        self.raw = data
+        self.full_clean()
+
+    @property
+    def text(self) -> str:
+        """The words as typed, cut to what is read."""
+        return str(self.cleaned_data.get("q", ""))[:LONGEST_QUERY]
+
+    @property
+    def sort(self) -> Sort:
+        """The order asked for; by default by relevance for words, else the liveliest first."""
+        asked = self.cleaned_data.get("sort", "")
+        return next((sort for sort in SORTS if sort == asked), "relevance")
+
+    def chosen(self, name: str) -> list[str]:
+        """The values ticked for one facet."""
+        values = [value[:LONGEST_VALUE].replace("\x00", "") for value in self.raw.getlist(name)]
+        return [value for value in dict.fromkeys(values) if value][:MOST_VALUES]
+
+    def to_query(self) -> SearchQuery:
+        """Words, fields typed among them, and ticked facets as one query."""
+        query = parse(self.text)
+        for name, facet in FIELDS.items():
+            if values := self.chosen(name):
+                query = replace(query, **{facet: query.values(facet) | frozenset(values)})
+        return query
