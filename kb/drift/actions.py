@@ -959,7 +959,7 @@ def _count_missed(monitor: Monitor, run: Run, now: datetime) -> None:
             recipients=[monitor.owner],
             kind="unchecked",
             context={"title": monitor.prompt.title, "model": monitor.target.model, "count": missed},
-            path=f"/monitors/{monitor.pk}/",
+            path=f"/drift/{monitor.pk}/",
             key=f"unchecked:{monitor.pk}:{run.pk}",
             now=now,
         )
@@ -973,7 +973,7 @@ def _tell(monitor: Monitor, kind: str, *, key: str, now: datetime, **context: An
         recipients=people,
         kind=kind,
         context={"title": monitor.prompt.title, "model": monitor.target.model, **context},
-        path=f"/monitors/{monitor.pk}/",
+        path=f"/drift/{monitor.pk}/",
         key=key,
         now=now,
     )

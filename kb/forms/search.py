@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from django import forms
-from django.http import QueryDict
 
 from kb.search.engine import SORTS, Sort
 from kb.search.query import LONGEST_QUERY, Facet, SearchQuery, parse
@@ -30,9 +30,10 @@ class SearchForm(forms.Form):
     q = forms.CharField(required=False)
     sort = forms.CharField(required=False)
 
-    def __init__(self, data: QueryDict, **kwargs: Any) -> None:
-        super().__init__(data, **kwargs)
-        self.raw = data
+    def __init__(self, data: Mapping[str, Any], chosen: Callable[[str], list[str]]) -> None:
+        """`chosen` gives all values of a name that repeats, such as QueryDict.getlist."""
+        super().__init__(data)
+        self._chosen = chosen
         self.full_clean()
 
     @property
@@ -41,14 +42,14 @@ class SearchForm(forms.Form):
         return str(self.cleaned_data.get("q", ""))[:LONGEST_QUERY]
 
     @property
-    def sort(self) -> Sort:
+    def order(self) -> Sort:
         """The order asked for; by default by relevance for words, else the liveliest first."""
         asked = self.cleaned_data.get("sort", "")
         return next((sort for sort in SORTS if sort == asked), "relevance")
 
     def chosen(self, name: str) -> list[str]:
         """The values ticked for one facet."""
-        values = [value[:LONGEST_VALUE].replace("\x00", "") for value in self.raw.getlist(name)]
+        values = [value[:LONGEST_VALUE].replace("\x00", "") for value in self._chosen(name)]
         return [value for value in dict.fromkeys(values) if value][:MOST_VALUES]
 
     def to_query(self) -> SearchQuery:
@@ -56,5 +57,6 @@ class SearchForm(forms.Form):
         query = parse(self.text)
         for name, facet in FIELDS.items():
             if values := self.chosen(name):
-                query = replace(query, **{facet: query.values(facet) | frozenset(values)})
+                asked: dict[str, Any] = {facet: query.values(facet) | frozenset(values)}
+                query = replace(query, **asked)
         return query

@@ -20,7 +20,7 @@ class SearchEntry(models.Model):
     excerpt = models.TextField(blank=True)
     """Plain text the result list quotes from, accents kept."""
     language = models.CharField(max_length=8)
-    status = models.CharField(max_length=12)
+    status = models.CharField(max_length=20)
     author_id = models.BigIntegerField(null=True)
     audience = ArrayField(models.CharField(max_length=40), default=list)
     departments = ArrayField(models.CharField(max_length=80), default=list)

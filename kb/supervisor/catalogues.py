@@ -32,8 +32,10 @@ def _is_outdated(source: Path) -> bool:
 def _compile(source: Path) -> Path:
     try:
         catalogue = polib.pofile(str(source), encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BrokenCatalogue(f"{source}: {error}. Correct the file and start again.") from error
+    except OSError as error:  # polib's word for a syntax error, too; it names file and line
+        raise BrokenCatalogue(f"{error}. Correct the file and start again.") from error
+    except UnicodeDecodeError as error:
+        raise BrokenCatalogue(f"{source} is not UTF-8: {error}. Save it as UTF-8.") from error
     compiled = source.with_suffix(".mo")
     handle, draft = tempfile.mkstemp(dir=source.parent, prefix=f".{compiled.name}.")
     os.close(handle)

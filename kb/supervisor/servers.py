@@ -38,12 +38,15 @@ class EmbeddedServers:
         broker = valkey.Valkey(self.data, self.environment)
         with self.terminal.step("Valkey") as step:
             keeper = self._keep(Kept(valkey.NAME, broker.program, self.crew))
+            child = keeper.start()
             try:
-                step.detail = broker.wait_until_ready(keeper.start(), self.crew.requests)
+                step.detail = broker.wait_until_ready(child, self.crew.requests)
             except CannotStart:
                 # Mostly a file torn by a crash. The broker is a bell: the rows ring again.
+                stop_all([child], self.crew.requests.hurry)
                 aside = broker.put_aside()
-                step.detail = f"{broker.wait_until_ready(keeper.start(), self.crew.requests)}; its files were moved to {aside}"
+                version = broker.wait_until_ready(keeper.start(), self.crew.requests)
+                step.detail = f"{version}; unreadable files moved to {aside.name}"
 
     def stop(self, hurry: threading.Event) -> None:
         """Stop both, the database last. What uses them must have ended."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from kb.supervisor.addresses import run_dir, valkey_socket
 from kb.supervisor.private_files import PRIVATE_FOLDER
@@ -58,7 +60,10 @@ class Valkey:
 
     def wait_until_ready(self, child: Child, requests: StopRequests) -> str:
         """Wait until it answers; its version. Raises CannotStart when it ends or takes too long."""
-        client = redis.Redis(unix_socket_path=str(valkey_socket(self.data)), socket_timeout=2)
+        path = str(valkey_socket(self.data))
+        client = redis.Redis(
+            unix_socket_path=path, socket_timeout=2, retry=Retry(NoBackoff(), retries=0)
+        )
         deadline = time.monotonic() + _START_SECONDS
         try:
             while time.monotonic() < deadline and not child.has_ended():

@@ -17,6 +17,7 @@ from kb.prompts.models import Tag, Tool, UseCase
 from kb.search import engine
 from kb.search.query import SearchQuery
 from kb.templatetags.retex import language_name
+from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
 from kb.views.shelf import shelve
 
@@ -50,10 +51,10 @@ class FacetBox:
 def prompts(request: HttpRequest) -> HttpResponse:
     """Browse and find."""
     person = signed_in(request)
-    form = SearchForm(request.GET)
+    form = SearchForm(request.GET, request.GET.getlist)
     query = form.to_query()
     number = _page_number(request)
-    results = engine.search(query, person, sort=form.sort, page=number, page_size=PAGE_SIZE)
+    results = engine.search(query, person, sort=form.order, page=number, page_size=PAGE_SIZE)
     page = _page(results.total, number)
     hits = {hit.object_id: hit for hit in results.hits}
     boxes = _boxes(request.GET, query, results.facets)
@@ -68,14 +69,10 @@ def prompts(request: HttpRequest) -> HttpResponse:
         "chips": [value for box in boxes for value in box.values if value.is_chosen],
         "query": query,
         "search_words": form.text,
-        "sort": form.sort,
+        "sort": form.order,
         "sorts": _sorts(bool(query.terms)),
     }
-    template = (
-        "prompts/list.html#results"
-        if request.htmx and not request.htmx.boosted
-        else "prompts/list.html"
-    )  # type: ignore[attr-defined]
+    template = "prompts/list.html#results" if wants_fragment(request) else "prompts/list.html"
     return render(request, template, context)
 
 
@@ -84,7 +81,7 @@ def _page_number(request: HttpRequest) -> int:
     return max(1, min(int(text), 10_000)) if text.isdecimal() and len(text) < 6 else 1
 
 
-class _Counted(Paginator[None]):
+class _Counted(Paginator):  # type: ignore[type-arg]
     """A paginator that is told the count; the rows of the page come from the search."""
 
     def __init__(self, total: int) -> None:

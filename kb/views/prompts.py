@@ -22,6 +22,7 @@ from kb.drift import rules as drift_rules
 from kb.prompts import actions, queries, rules, template
 from kb.prompts.models import Prompt, PromptVersion
 from kb.views.charts import pass_rate_chart
+from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
 
 LONGEST_LINK = 6_000
@@ -68,7 +69,7 @@ def fill(request: HttpRequest, slug: str) -> HttpResponse:
     names = {v["name"] for v in (found.current.variables if found.current else [])}
     values = {name: request.POST.get(f"v-{name}", "") for name in names}
     actions.remember_values(prompt=found, by=person, values=values, now=timezone.now())
-    if request.htmx:  # type: ignore[attr-defined]
+    if wants_fragment(request):
         return HttpResponse(status=204)
     return _page(request, found, values)
 
@@ -82,7 +83,7 @@ def watch(request: HttpRequest, slug: str) -> HttpResponse:
         actions.watch(prompt=found, by=person)
     else:
         actions.unwatch(prompt=found, by=person)
-    if request.htmx:  # type: ignore[attr-defined]
+    if wants_fragment(request):
         context = {"prompt": found, "is_watching": request.POST.get("on") == "1"}
         return render(request, "prompts/detail.html#watch", context)
     return redirect("prompt", slug=slug)

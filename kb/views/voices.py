@@ -18,6 +18,7 @@ from kb.core.errors import Invalid, NotFound
 from kb.prompts import queries as prompts
 from kb.prompts import rules as prompt_rules
 from kb.prompts.models import Prompt
+from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
 
 
@@ -61,11 +62,11 @@ def comment(request: HttpRequest, slug: str) -> HttpResponse:
             prompt=prompt, text=text, by=person, now=timezone.now(), parent=parent
         )
     except Invalid as error:
-        if not request.htmx:  # type: ignore[attr-defined]
+        if not wants_fragment(request):
             raise
         mistake = {"comment_error": str(error), "comment_text": text, "comment_parent": parent}
         return _comments(request, person, prompt, status=422, **mistake)
-    if request.htmx:  # type: ignore[attr-defined]
+    if wants_fragment(request):
         return _comments(request, person, prompt)
     return redirect(reverse("prompt", args=[slug]) + f"#comment-{made.pk}")
 
@@ -82,7 +83,7 @@ def withdraw_comment(request: HttpRequest, pk: int) -> HttpResponse:
     if found is None:
         raise NotFound(_("This comment is gone."))
     actions.withdraw_comment(comment=found, by=person, now=timezone.now())
-    if request.htmx:  # type: ignore[attr-defined]
+    if wants_fragment(request):
         return _comments(request, person, found.prompt)
     return redirect(reverse("prompt", args=[found.prompt.slug]) + "#comments")
 
@@ -95,7 +96,7 @@ def _prompt(request: HttpRequest, slug: str) -> tuple[User, Prompt]:
 def _part(
     request: HttpRequest, template: str, context: dict[str, Any], prompt: Prompt
 ) -> HttpResponse:
-    if request.htmx:  # type: ignore[attr-defined]
+    if wants_fragment(request):
         return render(request, template, context)
     return redirect("prompt", slug=prompt.slug)
 

@@ -123,6 +123,13 @@ def test_what_cannot_be_read_is_named_with_what_may_be_written(text, complaint):
     assert refusal.value.text == text
 
 
+def test_the_longest_schedule_allowed_is_read():
+    text = f"{'0,' * 45}00 * * * *"
+
+    assert len(text) == 100
+    assert parse(text).minutes == {0}
+
+
 @settings(deadline=None)
 @given(st.text(alphabet="0123456789*/,- monfrijan", max_size=30))
 def test_what_can_be_read_can_be_stored_and_read_again(text):

@@ -265,6 +265,20 @@ def test_alpha_is_the_chance_of_a_false_verdict_in_both_directions_together():
     assert judge(base, now, alpha=2 / 216 - ROUNDING).verdict == "stable"
 
 
+@pytest.mark.parametrize(
+    ("now", "verdict", "reason"),
+    [
+        ([(0, 1), (0, 1)], "drifted", "fewer_passes"),
+        ([(0, 1), (1, 1)], "stable", "usual_variation"),
+    ],
+)
+def test_alpha_itself_is_enough(now, verdict, reason):
+    """Two cases, one answer on each side: both falling has the two-sided chance of 1/2."""
+    judgement = judge(counts((1, 1), (1, 1)), counts(*now), alpha=0.5)
+
+    assert (judgement.verdict, judgement.reason, judgement.smallest_p) == (verdict, reason, 0.5)
+
+
 def test_missing_answers_are_not_failures():
     """Planted: two cases without an answer now; as failures they would be a clear fall."""
     base = counts(*[(5, 5)] * 5)

@@ -62,6 +62,13 @@ def test_repeats_vary_mildly_and_the_first_answer_is_the_usual_one():
     assert 150 < counts[MAIL.answers[1]] < 250
 
 
+def test_answers_take_as_long_as_those_of_a_quick_model():
+    latencies = [ask("relance client", simulated_repeat=n).latency_ms for n in range(1_000)]
+
+    assert 350 <= min(latencies) < 400
+    assert 1_850 < max(latencies) <= 1_900
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -52,9 +52,16 @@ def test_only_what_changed_is_compiled(source, tmp_path):
 
 
 def test_a_broken_catalogue_is_named_with_its_line(source, tmp_path):
-    source.write_text(PO + '\nmsgid "x\n')
+    source.write_text(f"{PO}\ngibberish\n", "utf-8")
 
-    with pytest.raises(BrokenCatalogue, match=rf"{source}.*line 17"):
+    with pytest.raises(BrokenCatalogue, match=rf"{source} \(line 16\)\. Correct the file"):
         compile_outdated([tmp_path])
 
     assert [path.name for path in source.parent.iterdir()] == ["django.po"]
+
+
+def test_a_catalogue_in_another_encoding_is_named(source, tmp_path):
+    source.write_bytes(PO.replace("Sauver", "Gardé").encode("latin-1"))
+
+    with pytest.raises(BrokenCatalogue, match=f"{source} is not UTF-8"):
+        compile_outdated([tmp_path])

@@ -20,7 +20,7 @@ from kb.supervisor.processes import (
 )
 from tests.kb.supervisor.programs import SLEEPS, STUBBORN, python, wait_until
 
-PARENT_OF_SLEEPER = f"""
+PARENT_OF_SLEEPER = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print("child", child.pid, flush=True)

@@ -1,0 +1,313 @@
+"""`manage.py up` as an operator lives it: real processes on a free port, killed in every way."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from kb.supervisor import addresses
+from tests.kb.supervisor.programs import wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+
+MANAGE = [sys.executable, str(addresses.ROOT / "manage.py")]
+PROCESSES = {"postgres", "valkey", "web", "worker", "models", "beat"}
+STOP_SECONDS = 10
+START_SECONDS = 60
+
+
+class Product:
+    """One installation and whoever supervises it."""
+
+    def __init__(self, data, port):
+        self.data, self.port = data, port
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("RETEX_", "DATABASE_", "REDIS_", "DJANGO_"))
+            and name != "SECRET_KEY"
+        } | {
+            "RETEX_BOOTSTRAP": "0",
+            "RETEX_DATA_DIR": str(data),
+            "RETEX_DEMO": "0",
+            "RETEX_PORT": str(port),
+        }
+        self.log = data.parent / f"{data.name}.log"
+        self.supervisor = None
+
+    def start(self):
+        """Start it and wait until it says that it runs."""
+        with self.log.open("wb") as log:
+            self.supervisor = subprocess.Popen(
+                [*MANAGE, "up"], env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        wait_until(self._has_started, START_SECONDS)
+
+    def _has_started(self):
+        assert self.supervisor.poll() is None, self.said()
+        return "Ctrl-C stops it" in self.said() and set(self.numbers()) >= PROCESSES
+
+    def said(self):
+        return self.log.read_text("utf-8")
+
+    def numbers(self):
+        """Process numbers by name, as the supervisor wrote them down."""
+        try:
+            record = json.loads((addresses.run_dir(self.data) / "processes.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return {name: entry["pid"] for name, entry in record["processes"].items()}
+
+    def everybody(self):
+        """The supervisor and all it has started, directly or not."""
+        supervisor = psutil.Process(self.supervisor.pid)
+        return [supervisor, *supervisor.children(recursive=True)]
+
+    def kill(self, *names):
+        """Kill these and wait until each has a successor."""
+        former = self.numbers()
+        for name in names:
+            os.kill(former[name], signal.SIGKILL)
+        wait_until(lambda: all(self.numbers()[name] != former[name] for name in names))
+
+    def get(self, path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return None
+
+    def is_ready(self):
+        return self.get("/readyz") == 200
+
+    def beats(self):
+        """True when the beat rings and the worker listens, seen twice."""
+        client = redis.Redis.from_url(addresses.redis_url(self.data))
+
+        def rung():
+            return client.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"]
+
+        before = wait_until(lambda: (answered(rung) or 0) + 1)
+        return wait_until(
+            lambda: (
+                (answered(rung) or 0) > before and answered(lambda: client.llen("default") == 0)
+            ),
+            40,
+        )
+
+    def run(self, *words, feed=None):
+        return subprocess.run(
+            [*MANAGE, *words],
+            env=self.environment,
+            input=feed,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def stop(self, number=signal.SIGINT):
+        """Ask it to stop; exit code and seconds."""
+        began = time.monotonic()
+        self.supervisor.send_signal(number)
+        return self.supervisor.wait(60), time.monotonic() - began
+
+
+def answered(ask):
+    try:
+        return ask()
+    except redis.RedisError:
+        return None
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def product(data):
+    made = Product(data / "var", free_port())
+    yield made
+    if made.supervisor is not None and made.supervisor.poll() is None:
+        everybody = made.everybody()
+        made.supervisor.send_signal(signal.SIGTERM)
+        psutil.wait_procs(everybody, STOP_SECONDS)
+        for process in everybody:
+            if process.is_running():
+                process.kill()
+
+
+def test_the_product_survives_the_loss_of_each_of_its_processes(product):
+    product.start()
+    assert product.beats()
+
+    product.kill("web", "worker", "models", "beat")
+    wait_until(product.is_ready)
+    assert product.beats()
+
+    product.kill("valkey")
+    wait_until(product.is_ready)
+    assert product.beats()
+
+    product.kill("postgres")
+    wait_until(product.is_ready)
+    assert [product.get("/readyz") for _ in range(40)] == [200] * 40
+
+    everybody = product.everybody()
+    code, seconds = product.stop(signal.SIGINT)
+    assert code == 0
+    assert seconds < STOP_SECONDS
+    assert [process for process in everybody if process.is_running()] == []
+
+
+def test_other_terminals_reach_the_running_product(product, data):
+    product.start()
+
+    made = product.run("create_user", "ada@example.com", "--role", "admin", "--name", "Ada")
+    token = product.run("exec", "create_token", "ada@example.com", "--name", "a script")
+    second = product.run("up")
+    backup = product.run("backup", str(data / "today.retex"))
+    too_early = product.run("restore", str(data / "today.retex"))
+
+    assert made.returncode == 0, made.stderr
+    assert re.fullmatch(r"[a-z]+(-[a-z]+){3}\n", made.stdout)
+    assert re.fullmatch(r"rtx_[\w-]{43}\n", token.stdout)
+    assert "may read, write" in token.stderr
+    assert second.returncode == 1
+    assert f"already running on {product.data} (process {product.supervisor.pid})" in second.stderr
+    assert backup.returncode == 0, backup.stderr
+    assert too_early.returncode == 1
+    assert "already running" in too_early.stderr
+    assert product.stop(signal.SIGTERM)[0] == 0
+
+    # Elsewhere, on an empty machine: one command, and Ada is there.
+    other = Product(data / "elsewhere", free_port())
+    assert other.run("restore", str(data / "today.retex")).returncode == 0
+    again = other.run("exec", "create_token", "ada@example.com", "--name", "after the move")
+    assert re.search(r"^rtx_[\w-]{43}$", again.stdout, re.MULTILINE)
+    assert (other.data / "secret-key").read_text() == (product.data / "secret-key").read_text()
+
+
+def test_nothing_acknowledged_is_lost_when_everything_is_killed(product):
+    product.data = product.data.with_name("v" * 90)
+    product.environment["RETEX_DATA_DIR"] = str(product.data)
+    product.start()
+    acknowledged = []
+
+    def insert():
+        with psycopg.connect(addresses.database_url(product.data), autocommit=True) as connection:
+            connection.execute("CREATE TABLE ledger (n int)")
+            while True:
+                connection.execute("INSERT INTO ledger VALUES (%s)", [len(acknowledged)])
+                acknowledged.append(len(acknowledged))
+
+    def insert_until_the_end():
+        with pytest.raises(psycopg.OperationalError):
+            insert()
+
+    writer = threading.Thread(target=insert_until_the_end)
+    writer.start()
+    wait_until(lambda: len(acknowledged) > 50)
+    for process in product.everybody():
+        process.kill()
+    product.supervisor.wait()
+    writer.join()
+    (addresses.run_dir(product.data) / "beat-schedule").write_bytes(b"garbage" * 1_000)
+
+    product.start()
+
+    with psycopg.connect(addresses.database_url(product.data)) as connection:
+        kept = {n for (n,) in connection.execute("SELECT n FROM ledger")}
+    assert kept >= set(acknowledged)
+    assert product.is_ready()
+    assert product.beats()
+    assert "beat ended" not in product.said()
+    assert product.stop(signal.SIGHUP)[0] == 0
+
+
+def test_a_killed_supervisor_leaves_nothing_that_stands_in_the_way(product):
+    product.start()
+    former = product.everybody()
+    product.supervisor.kill()
+    product.supervisor.wait()
+
+    product.start()
+
+    assert product.is_ready()
+    assert [process for process in former if process.is_running()] == []
+
+
+def test_a_taken_port_is_told_before_anything_starts(product):
+    with socket.create_server(("127.0.0.1", product.port)):
+        refused = product.run("up")
+
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert f"Port {product.port} of 127.0.0.1 is in use" in refused.stderr
+    assert "RETEX_PORT=" in refused.stderr
+    assert not (product.data / "postgres18").exists()
+
+
+def test_stopping_during_the_start_is_quick_and_leaves_nothing(product):
+    with product.log.open("wb") as log:
+        product.supervisor = subprocess.Popen(
+            [*MANAGE, "up"], env=product.environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    wait_until(lambda: "prepare" in product.numbers())
+    everybody = product.everybody()
+
+    code, seconds = product.stop()
+
+    assert code == 0
+    assert seconds < STOP_SECONDS
+    assert [process for process in everybody if process.is_running()] == []
+
+
+def test_servers_of_others_are_used_and_no_demo_is_loaded(product, data):
+    product.environment |= {
+        "DATABASE_URL": "postgres://nobody@127.0.0.1:1/retex",
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+    }
+
+    refused = product.run("prepare")
+
+    assert refused.returncode == 1
+    assert "SECRET_KEY: is missing" in refused.stderr
+    assert not (product.data / "postgres18").exists()
+
+
+def test_a_command_without_a_database_says_how_to_get_one(product):
+    lonely = product.run("create_user", "ada@example.com")
+
+    assert lonely.returncode == 1
+    assert "manage.py exec create_user ada@example.com" in lonely.stderr
+
+
+def test_the_password_may_come_from_standard_input(product):
+    product.run("exec", "migrate", "-v0")
+
+    made = product.run(
+        "exec", "create_user", "ada@example.com", "--password-stdin", feed="four-words-from-me\n"
+    )
+    weak = product.run(
+        "exec", "create_user", "bob@example.com", "--password-stdin", feed="12345678\n"
+    )
+
+    assert made.returncode == 0, made.stderr
+    assert "four-words-from-me" not in made.stdout + made.stderr
+    assert weak.returncode == 1
+    assert "CommandError: This password" in weak.stderr
