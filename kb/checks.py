@@ -25,16 +25,17 @@ def unsafe_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     def refuse(name: str, why: str, hint: str) -> None:
         found.append(Error(f"{name}: {why}", hint=hint, id=f"retex.{name.lower()}"))
 
-    if not settings.SECRET_KEY:
+    secret_key = _secret_key()
+    if not secret_key:
         refuse(
             "SECRET_KEY",
             "is missing.",
             "Set SECRET_KEY (or SECRET_KEY_FILE) to a long random text.",
         )
-    elif len(settings.SECRET_KEY) < SHORTEST_SECRET:
+    elif len(secret_key) < SHORTEST_SECRET:
         refuse(
             "SECRET_KEY",
-            f"has {len(settings.SECRET_KEY)} characters; at least {SHORTEST_SECRET} are needed.",
+            f"has {len(secret_key)} characters; at least {SHORTEST_SECRET} are needed.",
             "Set it to a longer random text.",
         )
     if settings.EMBEDDED:
@@ -86,6 +87,14 @@ def refuse_unsafe_start() -> None:
             )
     if reasons:
         raise ImproperlyConfigured("Retex will not start.\n- " + "\n- ".join(reasons))
+
+
+def _secret_key() -> str:
+    """The key, or nothing: Django raises for an empty one, without saying what to do."""
+    try:
+        return settings.SECRET_KEY
+    except ImproperlyConfigured:
+        return ""
 
 
 def _is_loopback(url: str) -> bool:

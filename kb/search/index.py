@@ -18,8 +18,9 @@ HEAVIEST_NOTES = 200_000
 """Estimated bytes in the tsvector, which PostgreSQL limits to 1,048,575 in all."""
 EXCERPT_LENGTH = 1_500
 """Characters kept for quoting; the beginning of a prompt says what it is."""
-CONFIGURATIONS = {"fr": "french", "en": "english"}
-"""Language of a text to PostgreSQL's configuration; other languages are indexed word by word."""
+CONFIGURATIONS = {"fr": "french", "en": "english", "und": "english"}
+"""Language of a text to PostgreSQL's configuration; other languages are indexed word by word.
+What nobody could tell is mostly lists of English key words."""
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,8 @@ class Postgres:
             "--builtin-locale=C.UTF-8",
         ]
         command += ["--auth=trust"]  # its socket is in a folder that only we can enter
+        if not self.is_durable:
+            command += ["--no-sync"]
         done = subprocess.run(
             launched(command, signal.SIGKILL, runner.options),
             stdin=subprocess.DEVNULL,

@@ -75,6 +75,8 @@ def ago(moment: datetime | date | None) -> str:
 @register.filter
 def language_name(code: str) -> str:
     """A language in its own words; the code when we do not know it."""
+    if code == "und":
+        return gettext("language unknown")
     return _LANGUAGES.get(code, code)
 
 

@@ -1,4 +1,5 @@
 """Stands where a page is being built."""
+
 from django.http import HttpRequest, HttpResponse
 
 

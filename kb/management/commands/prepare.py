@@ -21,6 +21,7 @@ from redis import Redis, RedisError
 from accounts.models import User
 from kb.checks import refuse_unsafe_start
 from kb.prompts.models import Prompt
+from kb.supervisor import addresses
 from kb.supervisor.catalogues import BrokenCatalogue, compile_outdated
 from kb.supervisor.terminal import Terminal
 
@@ -35,12 +36,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         terminal = Terminal()
-        if not settings.EMBEDDED:
-            _wait_for_servers(terminal)
         try:
             refuse_unsafe_start()
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
+        if not settings.EMBEDDED:
+            _wait_for_servers(terminal)
+        addresses.run_dir(settings.DATA_DIR).mkdir(parents=True, exist_ok=True)
         _migrate(terminal)
         _compile_catalogues(terminal)
         _collect_static(terminal)
@@ -99,7 +101,7 @@ def _compile_catalogues(terminal: Terminal) -> None:
 
 
 def _collect_static(terminal: Terminal) -> None:
-    stamp = settings.DATA_DIR / "run" / STATIC_STAMP
+    stamp = addresses.run_dir(settings.DATA_DIR) / STATIC_STAMP
     with terminal.step("Static files") as step:
         fingerprint = hashlib.sha256("\n".join(sorted(_static_sources())).encode()).hexdigest()
         if (
@@ -111,7 +113,6 @@ def _collect_static(terminal: Terminal) -> None:
             return
         stamp.unlink(missing_ok=True)
         call_command("collectstatic", interactive=False, clear=True, verbosity=0, stdout=StringIO())
-        stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(fingerprint, "ascii")
         step.detail = "collected"
 

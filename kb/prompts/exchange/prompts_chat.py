@@ -255,18 +255,12 @@ def _text(field: str, notes: list[Note]) -> str:
     kept = _CONTROL.sub("", text)
     if kept != text:
         notes.append(Note("prompt", "dropped", "Control characters."))
-    if "\\n" in kept:
-        # As that project's importer does. Its other escapes are left: in the real file \t and \r
-        # only ever begin a word (\true), and two backslashes are two backslashes.
-        said = "Each \\n written out became a line break"
-        is_doubtful = "\n" in kept.strip()
+    if "\\n" in kept and "\n" not in kept.strip():
+        # That project's importer does so everywhere. A text that also has real line breaks means
+        # its written-out ones: they stand in JSON and code, which this would damage. Its other
+        # escapes are left: in the real file \t and \r only begin words (\true).
         kept = kept.replace("\\n", "\n")
-        warning = (
-            "; the text had line breaks too, so look for code or JSON in it."
-            if is_doubtful
-            else "."
-        )
-        notes.append(Note("prompt", "approximated", said + warning))
+        notes.append(Note("prompt", "approximated", "Each \\n written out became a line break."))
     return kept.strip()
 
 

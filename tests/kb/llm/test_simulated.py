@@ -147,7 +147,7 @@ def test_a_date_that_is_none_is_named():
     with pytest.raises(LLMError, match="simulated_date is 'demain'") as failure:
         ask("x", simulated_date="demain")
 
-    assert failure.value.kind == "bad_request"
+    assert (failure.value.kind, failure.value.permanent) == ("bad_request", True)
 
 
 def test_both_models_are_labelled_as_simulated():

@@ -1,10 +1,11 @@
 """What every adapter does alike: repeating, counting, giving up, keeping the key to itself."""
 
+import asyncio
 import json
 
 import pytest
 
-from kb.core.http import EgressPolicy
+from kb.core.http import EgressPolicy, HttpError
 from kb.llm.base import ApiKey, LLMError, RetryPolicy
 from kb.llm.openai_compatible import OpenAICompatible
 from kb.llm.wire import InvalidConnection, Wire, count_or_none, day_or_none, storable
@@ -16,7 +17,7 @@ def facts(error):
     return (error.kind, error.permanent, error.status, error.attempts, error.maybe_billed)
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 529, 408, 409])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 529, 408, 409, 425])
 def test_a_passing_failure_is_repeated(desk, status):
     desk.vendor.fail(Fault("status", status=status), Fault("status", status=status))
 
@@ -70,6 +71,7 @@ def test_repeating_ends_and_tells_what_it_cost(desk, fault, kind, status, maybe_
         (405, "not_found"),
         (413, "too_long"),
         (418, "bad_request"),
+        (421, "not_found"),
         (422, "bad_request"),
     ],
 )
@@ -265,6 +267,40 @@ def test_a_dead_port_is_a_connect_error_that_cost_nothing(desk):
         desk.ask()
 
     assert facts(failure.value) == ("connect", False, None, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("transport", "sent", "kind", "permanent", "attempts", "maybe_billed"),
+    [
+        ("bad_url", False, "not_found", True, 0, 0),
+        ("bad_header", False, "auth", True, 0, 0),
+        ("refused", False, "egress", True, 0, 0),
+        ("dns", False, "connect", False, 2, 0),
+        ("connect", False, "connect", False, 2, 0),
+        ("tls", False, "connect", True, 1, 0),
+        ("timeout", False, "timeout", False, 2, 0),
+        ("timeout", True, "timeout", False, 2, 2),
+        ("truncated", True, "truncated", False, 2, 2),
+        ("too_large", True, "bad_reply", True, 1, 1),
+        ("redirect", True, "not_found", True, 1, 1),
+    ],
+)
+def test_each_failure_of_the_transport_has_its_place(
+    transport, sent, kind, permanent, attempts, maybe_billed
+):
+    class Broken:
+        async def send(self, *parameters, **options):
+            raise HttpError(transport, "what happened", sent=sent)
+
+    async def at_once(seconds):
+        pass
+
+    wire = Wire(Broken(), "https://h/v1", retry=RetryPolicy(attempts=2), sleep=at_once)
+
+    with pytest.raises(LLMError, match="what happened") as failure:
+        asyncio.run(wire.post("x", headers={}, body={}, deadline=wire.clock() + 60))
+
+    assert facts(failure.value) == (kind, permanent, None, attempts, maybe_billed)
 
 
 @pytest.mark.parametrize("slash", ["", "/"])

@@ -27,9 +27,9 @@ CONFUSING = {"PGPORT": "1", "PGHOST": "192.0.2.1", "PGDATA": "/nowhere"}
 def servers(terminal):
     """Starts the servers of a data folder."""
 
-    def start(data):
+    def start(data, is_durable=False):
         make_data_folder(data)
-        return running_servers(terminal, data, os.environ | CONFUSING)
+        return running_servers(terminal, data, os.environ | CONFUSING, is_durable=is_durable)
 
     return start
 
@@ -58,8 +58,11 @@ def test_what_the_servers_were_told_is_there_after_a_stop(data, servers, termina
     with servers(data):
         words = ask(data, "SELECT lower(word) FROM kept")
         bell = broker(data).get("bell")
+        sockets = [path for path in addresses.socket_dir(data).iterdir() if path.is_socket()]
+        modes = {path.name: path.stat().st_mode & 0o777 for path in sockets}
 
     assert (words, bell) == ([("été",)], b"rung")
+    assert modes == {".s.PGSQL.5432": 0o700, "valkey.sock": 0o700}
     assert terminal.text.count("a new cluster") == 1
     assert not (addresses.run_dir(data) / "processes.json").exists()
     shutil.rmtree(addresses.socket_dir(data))
@@ -68,7 +71,7 @@ def test_what_the_servers_were_told_is_there_after_a_stop(data, servers, termina
 def test_a_killed_postgresql_starts_though_its_number_belongs_to_somebody_else(data, servers):
     lock_file = postgres.cluster_dir(data) / "postmaster.pid"
     stranger = subprocess.Popen([sys.executable, "-c", SLEEPS], stdout=subprocess.DEVNULL)
-    with servers(data):
+    with servers(data, is_durable=True):
         ask(data, "CREATE TABLE ledger AS SELECT 1 AS n", "SELECT")
         os.kill(postmaster(data), signal.SIGKILL)
         wait_until(lambda: not list(postgres._users_of(postgres.cluster_dir(data))))
@@ -119,14 +122,6 @@ def test_a_broker_with_torn_files_starts_empty_and_says_so(data, servers, termin
 
     assert bell is None
     assert "unreadable files moved to valkey.unreadable" in terminal.text
-
-
-def test_only_their_owner_reaches_the_servers(data, servers):
-    with servers(data):
-        sockets = [path for path in addresses.socket_dir(data).iterdir() if path.is_socket()]
-        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in sockets}
-
-    assert modes == {".s.PGSQL.5432": "0o700", "valkey.sock": "0o700"}
 
 
 def test_a_server_that_cannot_start_shows_its_own_words(data, servers):
