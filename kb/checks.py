@@ -92,7 +92,7 @@ def refuse_unsafe_start() -> None:
 def _secret_key() -> str:
     """The key, or nothing: Django raises for an empty one, without saying what to do."""
     try:
-        return settings.SECRET_KEY
+        return str(settings.SECRET_KEY)
     except ImproperlyConfigured:
         return ""
 

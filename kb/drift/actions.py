@@ -54,7 +54,7 @@ MOST_ATTEMPTS = 3
 MOST_CATCH_UP = 30
 """Missed slots written down as skipped after a standstill; the newest one is run."""
 ALPHA = 0.01
-"""A verdict of drift needs an exact one-sided chance below this. The full detector refines it."""
+"""A verdict of drift needs an exact two-sided chance below this."""
 RUNS_BEFORE_UNCHECKED = 3
 """Runs in a row that could not be judged before the owner is told."""
 STOPPING_KINDS = frozenset({"auth", "not_found", "egress", "cancelled"})

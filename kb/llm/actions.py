@@ -16,16 +16,18 @@ from kb.core.errors import Conflict, Invalid, NotAllowed
 from kb.core.words import clean_line
 from kb.llm import registry, rules
 from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
+from kb.llm.anthropic import RESERVED_PARAMETERS as ANTHROPIC_RESERVED
 from kb.llm.base import JSON, host_of
 from kb.llm.clients import SIMULATED
 from kb.llm.models import Connection, Price, Target
 from kb.llm.openai_compatible import DEFAULT_BASE_URL as OPENAI_URL
-from kb.llm.openai_compatible import RESERVED_PARAMETERS, Quirks
+from kb.llm.openai_compatible import RESERVED_PARAMETERS as OPENAI_RESERVED
 from kb.llm.wire import InvalidConnection
 
 MOST_CALLS_AT_ONCE = 1_000
 LONGEST_PARAMETERS = 20_000
 """Characters of JSON; a response schema fits."""
+_RESERVED = OPENAI_RESERVED | ANTHROPIC_RESERVED
 _DEFAULT_URLS = {"openai_compatible": OPENAI_URL, "anthropic": ANTHROPIC_URL}
 
 
@@ -74,9 +76,9 @@ def save_connection(
     _check_address(row, api_key, wrong)
     if quirks is not None:
         row.quirks = dict(quirks)
-        if row.provider == "openai_compatible":
+        if "provider" not in wrong:
             try:
-                Quirks.from_dict(quirks)
+                registry.check_quirks(row.provider, quirks)
             except InvalidConnection as error:
                 wrong["quirks"] = str(error)
     for field, value in (
@@ -143,7 +145,7 @@ def save_target(
             "Write the model's name as the provider spells it, at most 120 characters."
         )
     parameters = dict(parameters or {})
-    if reserved := sorted(RESERVED_PARAMETERS & parameters.keys()):
+    if reserved := sorted(_RESERVED & parameters.keys()):
         wrong["parameters"] = _("“%(name)s” is set by Retex; remove it from the parameters.") % {
             "name": reserved[0]
         }
