@@ -26,14 +26,14 @@ def _drifted(c: Mapping[str, Any]) -> str:
     if c.get("direction") == "worse":
         return (
             _(
-                "“%(title)s” has drifted on %(model)s: it passes %(now)s of its checks, %(before)s before."
+                "“%(title)s” has drifted on %(model)s: it passes %(now_passes)s of its checks, %(before)s before."
             )
             % c
         )
     if c.get("direction") == "better":
         return (
             _(
-                "“%(title)s” answers better on %(model)s: it passes %(now)s of its checks, %(before)s before."
+                "“%(title)s” answers better on %(model)s: it passes %(now_passes)s of its checks, %(before)s before."
             )
             % c
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,10 @@ from kb.prompts.models import Prompt, PromptVersion
 from kb.views.charts import pass_rate_chart
 from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
+from kb.views.pieces import LONG_TEXT, pieces
 
 LONGEST_LINK = 6_000
 """Characters of an address most browsers and tools still take."""
-LONG_TEXT = 6_000
-"""Characters from which the text of a prompt scrolls in its own box."""
 REPORTS_SHOWN = 4
 VERSIONS_SHOWN = 4
 NIGHTS_SHOWN = 30
@@ -41,16 +40,6 @@ class _Blank:
     variable: template.Variable
     value: str
     field_id: str
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A stretch of the text as it is drawn: literal, or a hole with what stands in it."""
-
-    text: str
-    variable: template.Variable | None = None
-    is_filled: bool = False
-    raw: str = ""
 
 
 @require_safe
@@ -150,26 +139,12 @@ def _text_context(
             _Blank(variable, values.get(variable.name, ""), f"v{number}")
             for number, variable in enumerate(variables)
         ],
-        "pieces": _pieces(version.text, variables, values),
-        "system_pieces": _pieces(version.system, variables, values) if version.system else [],
+        "pieces": pieces(version.text, variables, values),
+        "system_pieces": pieces(version.system, variables, values) if version.system else [],
         "open_tools": [tool for tool in found.tools.all() if tool.open_url and not tool.is_retired],
         "longest_link": LONGEST_LINK,
         "is_long": len(version.text) > LONG_TEXT,
     }
-
-
-def _pieces(
-    text: str, variables: Sequence[template.Variable], values: Mapping[str, str]
-) -> list[_Piece]:
-    return [_piece(segment, values) for segment in template.segments(text, variables)]
-
-
-def _piece(segment: template.Segment, values: Mapping[str, str]) -> _Piece:
-    variable = segment.variable
-    if variable is None:
-        return _Piece(segment.text)
-    value = values.get(variable.name) or variable.default
-    return _Piece(value or variable.label or variable.name, variable, bool(value), segment.text)
 
 
 def _story_context(request: HttpRequest, found: Prompt, version: PromptVersion) -> dict[str, Any]:
