@@ -36,7 +36,9 @@ WORDS = {
 QUIET_SECONDS = 15
 """Without a terminal, a long step says after every so many seconds that it goes on."""
 FITS = "import sys; sys.exit(not %r <= sys.version_info[:2] <= %r)" % (OLDEST, NEWEST)
-PROBE = "import sys, venv; print('%d.%d' % sys.version_info[:2]); sys.stdout.flush(); import ensurepip"
+PROBE = (
+    "import sys, venv; print('%d.%d' % sys.version_info[:2]); sys.stdout.flush(); import ensurepip"
+)
 
 
 def main() -> None:
@@ -180,7 +182,9 @@ def fill(lock: str, uv: Optional[str]) -> None:
         if run(title, command + ["--require-hashes", "-r", path], is_last=False):
             return
         print("  uv could not install them; trying pip, which may know your package index.")
-    if subprocess.call([PYTHON, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+    if subprocess.call(
+        [PYTHON, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ):
         run("pip", [PYTHON, "-m", "ensurepip"])
     command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if not run(title, command + ["--require-hashes", "-r", path]):
@@ -240,7 +244,9 @@ def candidates() -> List[str]:
 def probe(candidate: str) -> Tuple[Tuple[int, int], bool]:
     """Version of an interpreter ((0, 0) when it does not run) and whether it can install pip."""
     try:
-        process = subprocess.Popen([candidate, "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [candidate, "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         output = process.communicate()[0].decode("ascii", "replace").strip()
         major, minor = output.split(".")
         return (int(major), int(minor)), process.returncode == 0
@@ -250,7 +256,12 @@ def probe(candidate: str) -> Tuple[Tuple[int, int], bool]:
 
 def works(python: str, code: str = FITS) -> bool:
     try:
-        return subprocess.call([python, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+        return (
+            subprocess.call(
+                [python, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            == 0
+        )
     except OSError:
         return False
 
@@ -258,10 +269,21 @@ def works(python: str, code: str = FITS) -> bool:
 def find_uv() -> Optional[str]:
     """uv, when there is one that runs; it installs ten times faster than pip."""
     home = os.path.expanduser("~")
-    named = [os.environ.get("UV"), shutil.which("uv"), home + "/.local/bin/uv", "/opt/homebrew/bin/uv"]
+    named = [
+        os.environ.get("UV"),
+        shutil.which("uv"),
+        home + "/.local/bin/uv",
+        "/opt/homebrew/bin/uv",
+    ]
     for path in named + sorted(glob.glob(home + "/.pyenv/versions/*/bin/uv"), reverse=True):
         try:
-            if path and subprocess.call([path, "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
+            if (
+                path
+                and subprocess.call(
+                    [path, "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+                == 0
+            ):
                 return path
         except OSError:
             continue
@@ -274,7 +296,9 @@ def run(title: str, command: List[str], is_last: bool = True) -> bool:
     told = began
     on_terminal = sys.stdout.isatty()
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
         while process.poll() is None:
             time.sleep(0.1)
             if on_terminal and time.time() - told >= 1:

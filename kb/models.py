@@ -15,6 +15,7 @@ from kb.community.models import (
     Wish,
     WishSupport,
 )
+from kb.core.models import IdempotentAnswer
 from kb.drift.models import Baseline, Completion, DriftReport, Monitor, Run, TestCase
 from kb.llm.models import Connection, Price, Target
 from kb.notifications.models import MailChoice, Notification
@@ -39,6 +40,7 @@ __all__ = [
     "Connection",
     "DriftReport",
     "FollowUp",
+    "IdempotentAnswer",
     "MailChoice",
     "Monitor",
     "Notification",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -28,6 +27,7 @@ from kb.community.models import (
     Wish,
     WishSupport,
 )
+from kb.community.rules import day_of
 from kb.community.tally import tally
 from kb.core import markdown
 from kb.core.errors import Conflict, Invalid, NotAllowed
@@ -87,7 +87,7 @@ def signal(
     found, _created = UsageSignal.objects.update_or_create(
         person=by,
         version=used,
-        day=_day_of(by, now),
+        day=day_of(by, now),
         defaults={"prompt": prompt, "outcome": outcome},
         create_defaults={"prompt": prompt, "outcome": outcome, "created": now},
     )
@@ -98,7 +98,7 @@ def signal(
 @transaction.atomic
 def withdraw_signal(*, prompt: Prompt, by: User, now: datetime) -> None:
     """Take back today's click."""
-    UsageSignal.objects.filter(prompt=prompt, person=by, day=_day_of(by, now)).delete()
+    UsageSignal.objects.filter(prompt=prompt, person=by, day=day_of(by, now)).delete()
     refresh_standing(prompt, now=now)
 
 
@@ -224,7 +224,7 @@ def write_retrospective(
         add_follow_up(report=report, fields=wanted, by=by, now=now)
     if prompt is not None:
         UsageSignal.objects.filter(
-            person=by, version=report.version, day=_day_of(by, now), retrospective=None
+            person=by, version=report.version, day=day_of(by, now), retrospective=None
         ).update(retrospective=report)
         refresh_standing(prompt, now=now)
         notifications.notify(
@@ -250,11 +250,15 @@ def edit_retrospective(
             _("A report can be corrected by its author for %(days)s days; after that, add to it.")
             % {"days": rules.EDIT_WINDOW.days}
         )
+    was_on = report.version
     _fill(report, fields, now=now)
+    if report.version is not None and report.version != was_on:
+        _must_take_part(by, report.version.prompt)
     report.edited = now
     report.save()
-    if report.version is not None:
-        refresh_standing(report.version.prompt, now=now)
+    told = {v.prompt_id: v.prompt for v in (was_on, report.version) if v is not None}
+    for prompt in told.values():
+        refresh_standing(prompt, now=now)
     reindex(report)
     return report
 
@@ -263,9 +267,7 @@ def edit_retrospective(
 def add_to_retrospective(*, report: Retrospective, text: str, by: User, now: datetime) -> Addendum:
     """Add a dated word to one's report. Raises NotAllowed, Invalid."""
     if not rules.can_add_to_report(by, report):
-        raise NotAllowed(
-            _("Only its author can add to a report; others can answer with a report of their own.")
-        )
+        raise _not_your_report()
     text = clean_text(text).strip()
     _need(text, "text", NOTE_LENGTH)
     return Addendum.objects.create(
@@ -277,7 +279,9 @@ def add_to_retrospective(*, report: Retrospective, text: str, by: User, now: dat
 def add_follow_up(
     *, report: Retrospective, fields: FollowUpFields, by: User, now: datetime
 ) -> FollowUp:
-    """Note something to do, and tell its owner."""
+    """Note something to do because of one's report, and tell its owner. Raises NotAllowed, Invalid."""
+    if not rules.can_add_to_report(by, report):
+        raise _not_your_report()
     text = clean_line(fields.text)
     _need(text, "text", 300)
     _choice("kind", fields.kind, FollowUp.Kind.values)
@@ -462,8 +466,10 @@ def _age(moment: datetime, now: datetime) -> float:
     return max(0.0, (now - moment) / timedelta(days=1))
 
 
-def _day_of(person: User, now: datetime) -> date:
-    return now.astimezone(ZoneInfo(person.time_zone)).date()
+def _not_your_report() -> NotAllowed:
+    return NotAllowed(
+        _("Only its author can add to a report; others can answer with a report of their own.")
+    )
 
 
 def _must_take_part(by: User, prompt: Prompt | None) -> None:

@@ -21,6 +21,7 @@ from kb.community.models import (
     Wish,
     WishSupport,
 )
+from kb.community.rules import day_of
 from kb.core.errors import NotFound
 from kb.prompts.models import Prompt
 from kb.prompts.queries import visible_to as prompts_visible_to
@@ -69,14 +70,17 @@ def has_voted(person: User, prompt: Prompt) -> bool:
     return Vote.objects.filter(prompt=prompt, person=person).exists()
 
 
+def voted_among(person: User, prompt_ids: Collection[int]) -> set[int]:
+    """Those of the prompts that the person recommends (one query)."""
+    rows = Vote.objects.filter(prompt__in=prompt_ids, person=person)
+    return set(rows.values_list("prompt_id", flat=True))
+
+
 def signal_today(person: User, prompt: Prompt, now: datetime) -> UsageSignal | None:
     """What the person clicked today on the current version, if anything."""
-    return (
-        UsageSignal.objects.filter(person=person, prompt=prompt, version_id=prompt.current_id)
-        .order_by("-day")
-        .filter(created__date=now.date())
-        .first()
-    )
+    return UsageSignal.objects.filter(
+        person=person, prompt=prompt, version_id=prompt.current_id, day=day_of(person, now)
+    ).first()
 
 
 @dataclass
@@ -143,13 +147,15 @@ def outcome_counts(prompt: Prompt) -> Mapping[str, int]:
 
 def open_wishes(person: User) -> QuerySet[Wish]:
     """The wanted board: what is still looked for, most wanted first."""
-    return _wishes(person).filter(closed=None).order_by(F("support_count").desc(), "-created")
+    return (
+        _wishes(person).filter(closed=None).order_by(F("support_count").desc(), "-created", "-pk")
+    )
 
 
 def answered_wishes(person: User) -> QuerySet[Wish]:
     """What was looked for and found, as far as this person may read the answer."""
     readable = prompts_visible_to(person).values("pk")
-    return _wishes(person).filter(answer__in=readable).order_by("-closed")
+    return _wishes(person).filter(answer__in=readable).order_by("-closed", "-pk")
 
 
 def _wishes(person: User) -> QuerySet[Wish]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from accounts.models import Membership, User
 from accounts.standing import standing
@@ -11,6 +12,11 @@ from kb.community.models import Comment, Retrospective
 
 EDIT_WINDOW = timedelta(days=7)
 """Reports are facts: after a week they are completed by dated addenda, not rewritten."""
+
+
+def day_of(person: User, moment: datetime) -> date:
+    """The day it is for this person: one signal counts a day."""
+    return moment.astimezone(ZoneInfo(person.time_zone)).date()
 
 
 def can_take_part(person: User) -> bool:

@@ -10,7 +10,7 @@ from django.db import connection
 
 from kb.community.evidence import Worked
 
-_SQL = """
+_USES = """
 WITH uses AS (
   SELECT s.prompt_id, s.version_id, s.outcome
   FROM kb_usagesignal s
@@ -22,10 +22,15 @@ WITH uses AS (
   FROM kb_retrospective r JOIN kb_promptversion v ON v.id = r.version_id
   WHERE v.prompt_id = ANY(%(ids)s)
 )
+"""
+_BY_PROMPT = f"""{_USES}
 SELECT u.prompt_id, u.version_id = p.current_id AS is_current, u.outcome, count(*)
 FROM uses u JOIN kb_prompt p ON p.id = u.prompt_id
 GROUP BY 1, 2, 3
-"""
+"""  # noqa: S608 - our own pieces; the ids travel as a parameter
+_BY_VERSION = f"""{_USES}
+SELECT version_id, outcome, count(*) FROM uses WHERE version_id IS NOT NULL GROUP BY 1, 2
+"""  # noqa: S608 - likewise
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,27 @@ def tally(prompt_ids: Collection[int]) -> Mapping[int, Tally]:
     """Prompt id to its tally, for every id given (one query)."""
     counts: dict[tuple[int, bool], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     with connection.cursor() as cursor:
-        cursor.execute(_SQL, {"ids": list(prompt_ids)})
+        cursor.execute(_BY_PROMPT, {"ids": list(prompt_ids)})
         for prompt_id, is_current, outcome, count in cursor.fetchall():
             counts[prompt_id, bool(is_current)][outcome] += count
     return {pk: _tally(counts[pk, True], counts[pk, False]) for pk in prompt_ids}
 
 
-def _tally(current: Mapping[str, int], older: Mapping[str, int]) -> Tally:
-    def worked(*sources: Mapping[str, int]) -> Worked:
-        return Worked(
-            *(sum(s.get(name, 0) for s in sources) for name in ("worked", "with_edits", "failed"))
-        )
+def tally_by_version(prompt_id: int) -> Mapping[int, Worked]:
+    """Id of a version to the reported uses of it; absent means none (one query)."""
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_VERSION, {"ids": [prompt_id]})
+        for version_id, outcome, count in cursor.fetchall():
+            counts[version_id][outcome] = count
+    return {pk: _worked(found) for pk, found in counts.items()}
 
-    return Tally(current=worked(current), total=worked(current, older))
+
+def _worked(*counts: Mapping[str, int]) -> Worked:
+    return Worked(
+        *(sum(c.get(name, 0) for c in counts) for name in ("worked", "with_edits", "failed"))
+    )
+
+
+def _tally(current: Mapping[str, int], older: Mapping[str, int]) -> Tally:
+    return Tally(current=_worked(current), total=_worked(current, older))

@@ -105,12 +105,6 @@ def create_monitor(
         )
     _check_schedule(schedule)
     time_zone = _check_time_zone(time_zone or by.time_zone)
-    if not 1 <= baseline_repeats <= MOST_BASELINE_REPEATS:
-        message = _("%(value)s is outside 1 to %(most)s.") % {
-            "value": baseline_repeats,
-            "most": MOST_BASELINE_REPEATS,
-        }
-        raise Invalid(message, fields={"baseline_repeats": message})
     monitor = Monitor.objects.create(
         prompt=prompt,
         version=used,
@@ -118,7 +112,7 @@ def create_monitor(
         owner=by,
         schedule=schedule.strip(),
         time_zone=time_zone,
-        baseline_repeats=baseline_repeats,
+        baseline_repeats=_check_repeats(baseline_repeats),
         follows_current=version is None,
         status_since=now,
         created=now,
@@ -139,11 +133,18 @@ def change_monitor(
     is_enabled: bool | None = None,
     target: Target | None = None,
     version: PromptVersion | None = None,
+    follows_current: bool | None = None,
+    baseline_repeats: int | None = None,
     cases: Sequence[CaseFields] | None = None,
 ) -> Monitor:
-    """Change a monitor. Another version, target or other cases begin a new epoch: the baseline goes."""
+    """Change a monitor. Another version, target or other cases begin a new epoch: the baseline goes.
+
+    Naming a version ends following the prompt; `follows_current=True` begins it again.
+    """
     monitor = _locked(monitor)
     _must_monitor(by, monitor)
+    if baseline_repeats is not None:
+        monitor.baseline_repeats = _check_repeats(baseline_repeats)
     if schedule is not None:
         _check_schedule(schedule)
         monitor.schedule = schedule.strip()
@@ -154,6 +155,11 @@ def change_monitor(
     begins_epoch = False
     if target is not None and target.pk != monitor.target_id:
         monitor.target, begins_epoch = target, True
+    if version is not None:
+        monitor.follows_current = False
+    elif follows_current is not None:
+        monitor.follows_current = follows_current
+        version = monitor.prompt.current if follows_current else None
     if version is not None and version.pk != monitor.version_id:
         if version.prompt_id != monitor.prompt_id:
             raise Invalid(
@@ -162,6 +168,7 @@ def change_monitor(
         monitor.version, begins_epoch = version, True
     if cases is not None and _write_cases(monitor, monitor.version, cases):
         begins_epoch = True
+    monitor.halt = "" if _cases_fit(monitor) else "cases_do_not_fit"
     monitor.save()
     if begins_epoch:
         _begin_epoch(monitor, now=now)
@@ -528,6 +535,16 @@ def _check_schedule(text: str) -> Schedule:
         raise Invalid(str(error), fields={"schedule": str(error)}) from error
 
 
+def _check_repeats(count: int) -> int:
+    if not 1 <= count <= MOST_BASELINE_REPEATS:
+        message = _("%(value)s is outside 1 to %(most)s.") % {
+            "value": count,
+            "most": MOST_BASELINE_REPEATS,
+        }
+        raise Invalid(message, fields={"baseline_repeats": message})
+    return count
+
+
 def _check_time_zone(name: str) -> str:
     if name not in available_timezones():
         message = _("“%(name)s” is not a time zone; write one like Europe/Paris.") % {"name": name}
@@ -595,6 +612,15 @@ def _clean_case(number: int, case: CaseFields, version: PromptVersion) -> TestCa
 
 
 def _problem_with(version: PromptVersion, values: Mapping[str, str]) -> str:
+    variables = template.variables_from(version.variables)
+    length = sum(
+        template.filled_length(text, values, variables) for text in (version.text, version.system)
+    )
+    if length > template.LONGEST_FILLED:
+        return _("filled in, the prompt has %(count)s characters; at most %(limit)s fit") % {
+            "count": length,
+            "limit": template.LONGEST_FILLED,
+        }
     try:
         _messages(version, values)
     except template.MissingVariables as error:
@@ -728,11 +754,10 @@ def _missing_jobs(run: Run) -> list[_Job]:
         for case in run.monitor.cases.filter(is_retired=False):
             if (case.pk, repeat) in filled:
                 continue
-            try:
-                messages = _messages(version, case.variables)
-            except template.MissingVariables as error:
-                made.append(_Job(case, repeat, None, f"no value for {', '.join(error.names)}"))
+            if problem := _problem_with(version, case.variables):
+                made.append(_Job(case, repeat, None, problem))
                 continue
+            messages = _messages(version, case.variables)
             parameters = clients.parameters_for(
                 target, version.parameters, slot=run.slot, repeat=repeat
             )

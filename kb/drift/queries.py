@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
-from django.db.models import Count, QuerySet
+from django.db.models import Avg, Case, Count, F, Q, QuerySet, Value, When, Window
+from django.db.models.functions import RowNumber
 from django.utils.translation import gettext as _
 
 from accounts.models import User
 from kb.core.errors import NotFound
+from kb.drift.actions import ALPHA, RUNS_BEFORE_UNCHECKED
 from kb.drift.models import Completion, DriftReport, Monitor, Run, TestCase
+from kb.drift.schedule import InvalidSchedule, looks_per_year, parse
+from kb.llm import clients
+from kb.llm.models import Target
+from kb.llm.queries import price_of
+from kb.llm.simulated import CHARACTERS_PER_TOKEN
 from kb.prompts.models import Prompt
 from kb.prompts.queries import visible_to as prompts_visible_to
 
@@ -22,6 +31,20 @@ WORST_FIRST = (
     Monitor.Status.LEARNING,
     Monitor.Status.NEW,
 )
+HALTED = "halted"
+"""Shown instead of a status while a monitor is kept from running by its own cases."""
+STATES = (
+    Monitor.Status.DRIFTED,
+    Monitor.Status.SUSPECT,
+    HALTED,
+    Monitor.Status.NEW,
+    Monitor.Status.LEARNING,
+    Monitor.Status.STABLE,
+)
+"""What the list of monitors is counted by and sorted by: what needs a person comes first."""
+USUAL_OUTPUT_TOKENS = 400
+"""Of an answer, some 300 words, while the prompt has not been answered yet."""
+MONTHS = 12
 
 
 def visible_to(person: User) -> QuerySet[Monitor]:
@@ -111,6 +134,51 @@ def health(person: User) -> Mapping[str, int]:
     return {status: rows.get(status, 0) for status in WORST_FIRST}
 
 
+def state_of(monitor: Monitor) -> str:
+    """One of STATES."""
+    return HALTED if monitor.halt else monitor.status
+
+
+def is_unchecked(monitor: Monitor) -> bool:
+    """Whether so many runs in a row could not be judged that its state may be out of date."""
+    return monitor.missed_runs >= RUNS_BEFORE_UNCHECKED
+
+
+def shelf(person: User, *, state: str = "", department: str = "") -> QuerySet[Monitor]:
+    """The monitors a person may see, trouble first, the latest change first; '' filters nothing."""
+    rows = _of_department(visible_to(person), department)
+    if state:
+        rows = rows.filter(_is_in(state))
+    rank = Case(*(When(_is_in(name), then=Value(place)) for place, name in enumerate(STATES)))
+    return rows.order_by(rank, "-missed_runs", "-status_since", "-pk")
+
+
+def counts(person: User, *, department: str = "") -> Mapping[str, int]:
+    """How many monitors are in each of STATES, in that order; one query."""
+    rows = _of_department(visible_to(person), department)
+    asked = {str(state): Count("pk", filter=_is_in(state)) for state in STATES}
+    return dict(rows.order_by().aggregate(**asked))
+
+
+def _of_department(rows: QuerySet[Monitor], slug: str) -> QuerySet[Monitor]:
+    if not slug:
+        return rows
+    return rows.filter(prompt__in=Prompt.objects.filter(departments__slug=slug).values("pk"))
+
+
+def _is_in(state: str) -> Q:
+    """The monitors `state_of` puts into this state."""
+    return Q(halt__gt="") if state == HALTED else Q(halt="", status=state)
+
+
+def unwatched_prompts(person: User, most: int) -> list[Prompt]:
+    """Published prompts of this person that nothing re-runs yet, the newest first."""
+    own = Prompt.objects.filter(
+        author=person, status=Prompt.Status.PUBLISHED, current__isnull=False, monitors=None
+    )
+    return list(own.order_by("-published", "-pk")[:most])
+
+
 @dataclass(frozen=True)
 class Night:
     """One run in the history of a monitor, as a chart and its table show it."""
@@ -123,56 +191,214 @@ class Night:
     pass_rate: float | None
     """Share of judged answers that passed; None when nothing was judged."""
     reason: str
+    usual: float | None = None
+    """What the baseline of that time passed; None when the run was not compared with one."""
+    passed: int = 0
+    judged: int = 0
+    """Answers that passed, of those with a verdict."""
 
 
 def history(monitor: Monitor, most: int) -> list[Night]:
     """The latest runs of a monitor, oldest first (two queries)."""
-    runs = list(
-        monitor.runs.exclude(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).select_related(
-            "report"
-        )[:most]
-    )
-    judged = _pass_rates([run.pk for run in runs])
-    return [
-        Night(
-            run_id=run.pk,
-            slot=run.slot,
-            kind=run.kind,
-            status=run.status,
-            verdict=_verdict(run),
-            pass_rate=judged.get(run.pk),
-            reason=run.reason,
+    return _nights(list(_ended(monitor.runs.all())[:most]))
+
+
+def histories(monitor_ids: Collection[int], most: int) -> Mapping[int, list[Night]]:
+    """`history` of several monitors at once (two queries); a monitor without runs is absent."""
+    newest = (
+        Run.objects.filter(monitor__in=monitor_ids)
+        .exclude(status__in=[Run.Status.QUEUED, Run.Status.RUNNING])
+        .annotate(
+            place=Window(
+                RowNumber(), partition_by=F("monitor"), order_by=[F("slot").desc(), F("pk").desc()]
+            )
         )
-        for run in reversed(runs)
-    ]
+        .filter(place__lte=most)
+        .values("pk")
+    )
+    runs = list(Run.objects.filter(pk__in=newest).select_related("report"))
+    nights = {night.run_id: night for night in _nights(runs)}
+    found: dict[int, list[Night]] = {}
+    for run in reversed(runs):
+        found.setdefault(run.monitor_id, []).append(nights[run.pk])
+    return found
 
 
-def _verdict(run: Run) -> str:
+def _ended(runs: QuerySet[Run]) -> QuerySet[Run]:
+    under_way = [Run.Status.QUEUED, Run.Status.RUNNING]
+    return runs.exclude(status__in=under_way).select_related("report")
+
+
+def _nights(runs: Sequence[Run]) -> list[Night]:
+    """The runs, given newest first, as nights with the oldest first."""
+    judged = _judged([run.pk for run in runs])
+    return [_night(run, *judged.get(run.pk, (0, 0))) for run in reversed(runs)]
+
+
+def _night(run: Run, passed: int, judged: int) -> Night:
     report = _report(run)
-    return report.verdict if report else ""
+    rate = passed / judged if judged else None
+    is_baseline = run.kind == Run.Kind.BASELINE
+    # A run that was accepted as the new normal keeps its report on the baseline before it.
+    return Night(
+        run_id=run.pk,
+        slot=run.slot,
+        kind=run.kind,
+        status=run.status,
+        verdict=report.verdict if report and not is_baseline else "",
+        pass_rate=rate,
+        reason=run.reason or (report.reason if report else ""),
+        usual=rate if is_baseline else (report.pass_rate_baseline if report else None),
+        passed=passed,
+        judged=judged,
+    )
 
 
 def _report(run: Run) -> DriftReport | None:
     return getattr(run, "report", None)
 
 
-def _pass_rates(run_ids: Collection[int]) -> Mapping[int, float]:
-    counts: dict[int, list[int]] = {}
+def _judged(run_ids: Collection[int]) -> Mapping[int, tuple[int, int]]:
+    """Run id to (answers that passed, answers with a verdict)."""
+    found: dict[int, tuple[int, int]] = {}
     rows = (
         Completion.objects.filter(run__in=run_ids, is_passed__isnull=False)
         .values_list("run", "is_passed")
         .annotate(Count("pk"))
     )
     for run_id, is_passed, count in rows:
-        passed_judged = counts.setdefault(run_id, [0, 0])
-        passed_judged[0] += count if is_passed else 0
-        passed_judged[1] += count
-    return {run_id: passed / judged for run_id, (passed, judged) in counts.items()}
+        passed, judged = found.get(run_id, (0, 0))
+        found[run_id] = (passed + (count if is_passed else 0), judged + count)
+    return found
 
 
 def pass_rate(run: Run) -> float | None:
     """Share of the judged answers of a run that passed."""
-    return _pass_rates([run.pk]).get(run.pk)
+    passed, judged = _judged([run.pk]).get(run.pk, (0, 0))
+    return passed / judged if judged else None
+
+
+def latest_report(monitor: Monitor) -> DriftReport | None:
+    """The newest comparison with the baseline of today that could be judged."""
+    if monitor.baseline_id is None:
+        return None
+    return (
+        DriftReport.objects.filter(run__monitor=monitor, baseline=monitor.baseline_id)
+        .exclude(verdict=DriftReport.Verdict.NOT_JUDGED)
+        .select_related("run__baseline")
+        .order_by("-run__slot", "-pk")
+        .first()
+    )
+
+
+def run_under_way(monitor: Monitor) -> Run | None:
+    """The run of this monitor that waits or works, if any; there is one at most."""
+    under_way = [Run.Status.QUEUED, Run.Status.RUNNING]
+    return monitor.runs.filter(status__in=under_way).first()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: `answered` of the `wanted` answers are in."""
+
+    answered: int
+    wanted: int
+
+
+def progress(run: Run) -> Progress:
+    """How many answers of a run have come, failed ones included (two queries)."""
+    cases = run.monitor.cases.filter(is_retired=False).count()
+    return Progress(run.completions.count(), cases * run.repeats)
+
+
+@dataclass(frozen=True)
+class BaselineFacts:
+    """What stands behind a comparison: answers with a verdict, and the sessions they come from."""
+
+    answers: int
+    sessions: int
+    least_per_case: int
+    """Of the case with the fewest answers; 0 without any."""
+
+
+def baseline_facts(monitor: Monitor) -> BaselineFacts:
+    """How much the baseline of a monitor rests on (two queries)."""
+    answers = Completion.objects.filter(
+        run__baseline=monitor.baseline_id,
+        run__baseline__isnull=False,
+        run__kind=Run.Kind.BASELINE,
+        is_passed__isnull=False,
+    )
+    per_case = list(answers.values_list("case").annotate(Count("pk")).order_by())
+    sessions = answers.aggregate(Count("run", distinct=True))["run__count"]
+    return BaselineFacts(
+        answers=sum(count for _case, count in per_case),
+        sessions=sessions,
+        least_per_case=min((count for _case, count in per_case), default=0),
+    )
+
+
+def failures_to_notice(answers_per_case: int) -> int:
+    """How many cases that always passed must fail in one run before that is called drift.
+
+    With N answers of each case in the baseline and one now, the chance that f given cases are the
+    failing ones by accident is 1/(N+1)^f; twice that must not be above ALPHA
+    (kb.drift.verdict.stratified_pass_test). Needs at least one answer per case.
+    """
+    return math.ceil(round(math.log(2 / ALPHA, answers_per_case + 1), 9))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a monitor asks of a model: calls, and their price where one is known.
+
+    `cost_a_month` leaves the baseline out. `output_tokens` is what an answer is taken to have;
+    `is_measured` tells whether earlier answers to the prompt say so.
+    """
+
+    calls_a_run: int
+    calls_a_month: float
+    calls_of_baseline: int
+    cost_a_month: Decimal | None
+    cost_of_baseline: Decimal | None
+    currency: str
+    output_tokens: int
+    is_measured: bool
+
+
+def effort(
+    prompt: Prompt, target: Target | None, *, lengths: Sequence[int], schedule: str, repeats: int
+) -> Effort:
+    """What re-running cases whose requests have these `lengths`, in characters, takes.
+
+    A schedule that cannot be read counts as one that is never due.
+    """
+    try:
+        runs_a_month = looks_per_year(parse(schedule)) / MONTHS
+    except InvalidSchedule:
+        runs_a_month = 0.0
+    measured = _usual_output(prompt)
+    output = round(measured or USUAL_OUTPUT_TOKENS)
+    price = price_of(target) if target else None
+    tokens = sum(math.ceil(length / CHARACTERS_PER_TOKEN) for length in lengths)
+    a_run = clients.cost(price, tokens, output * len(lengths))
+    return Effort(
+        calls_a_run=len(lengths),
+        calls_a_month=len(lengths) * runs_a_month,
+        calls_of_baseline=len(lengths) * repeats,
+        cost_a_month=None if a_run is None else a_run * Decimal(str(runs_a_month)),
+        cost_of_baseline=None if a_run is None else a_run * repeats,
+        currency=price.currency if price else "",
+        output_tokens=output,
+        is_measured=measured is not None,
+    )
+
+
+def _usual_output(prompt: Prompt) -> float | None:
+    """Tokens of an answer to this prompt, over all that was asked of any model."""
+    answers = Completion.objects.filter(run__monitor__prompt=prompt, output_tokens__isnull=False)
+    average: float | None = answers.aggregate(Avg("output_tokens"))["output_tokens__avg"]
+    return average
 
 
 @dataclass(frozen=True)
@@ -237,6 +463,29 @@ def _usual(rows: Sequence[Completion]) -> Completion | None:
     """An answer of the baseline that stands for it: a passing one when there is one."""
     answered = [row for row in rows if row.outcome == Completion.Outcome.ANSWERED] or list(rows)
     return next((row for row in answered if row.is_passed), answered[0] if answered else None)
+
+
+def answers_of(run: Run) -> list[tuple[TestCase, list[Completion]]]:
+    """The cases of a run with its answers, in their order (two queries)."""
+    found = _by_case(run.completions.all())
+    cases = TestCase.objects.filter(pk__in=found).order_by("position", "pk")
+    return [(case, found[case.pk]) for case in cases]
+
+
+def cases_in_use(monitor: Monitor) -> list[TestCase]:
+    """The test cases the next run will ask."""
+    return list(monitor.cases.filter(is_retired=False))
+
+
+def last_runs(monitor_ids: Collection[int]) -> Mapping[int, Run]:
+    """Monitor id to its newest run, whatever its state; a monitor without runs is absent (one query)."""
+    newest = (
+        Run.objects.filter(monitor__in=monitor_ids)
+        .select_related("report")
+        .order_by("monitor", "-slot", "-pk")
+        .distinct("monitor")
+    )
+    return {run.monitor_id: run for run in newest}
 
 
 def monitors_of(prompt: Prompt) -> QuerySet[Monitor]:

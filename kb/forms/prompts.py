@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
-from django.http.request import QueryDict  # noqa: TID251 - the data of a form, not the web
-from django.utils.translation import get_language, gettext, ngettext
+from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Department, User
@@ -32,7 +31,6 @@ from kb.prompts.models import (
     UseCase,
 )
 from kb.prompts.writeup import SECTIONS, WriteUpSections
-from kb.templatetags.retex import language_name
 
 LANGUAGES = (
     *("fr", "en", "de", "es", "it", "nl", "pt", "pl", "ru", "tr", "ar", "zh", "ja", "ko"),
@@ -46,6 +44,8 @@ MADE_UP_TITLE_LENGTH = 60
 """Characters of the title a draft gets when it has none yet."""
 ROW_FIELDS = ("label", "type", "default", "help", "required", "options")
 
+Data = MultiValueDict[str, str]
+"""A posted form, such as the QueryDict of a request."""
 Row = Mapping[str, str]
 """What a form says of one hole, as typed; `required` is 'on' or nothing, options stand on lines."""
 
@@ -60,6 +60,7 @@ class _Text(forms.CharField):
     """
 
     def __init__(self, *, limit: int, rows: int = 0, **options: Any) -> None:
+        """`rows` 0 makes one line that takes no line break."""
         self.limit = limit
         if rows:
             options.setdefault("widget", forms.Textarea(attrs={"rows": rows, "dir": "auto"}))
@@ -68,7 +69,7 @@ class _Text(forms.CharField):
         super().__init__(**options)
 
     def to_python(self, value: Any) -> str:
-        return clean_text(super().to_python(value))
+        return clean_text(super().to_python(value) or "")
 
     def validate(self, value: str) -> None:
         super().validate(value)
@@ -94,6 +95,18 @@ class _Words(forms.MultipleChoiceField):
         return True
 
 
+class _Rows(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Rows ticked by their slugs, as chips."""
+
+    def __init__(self, queryset: QuerySet[Any], *, label: Any) -> None:
+        super().__init__(queryset, label=label, required=False, to_field_name="slug", widget=_Chips)
+
+    def clean(self, value: Any) -> Any:
+        if any("\x00" in slug for slug in value or ()):  # no database takes it
+            raise ValidationError(self.error_messages["invalid_list"], code="invalid_list")
+        return super().clean(value)
+
+
 # --- One hole ----------------------------------------------------------------------------------
 
 
@@ -111,7 +124,7 @@ class VariableForm(forms.Form):
             ("choice", _("One of a list")),
         ],
     )
-    default = _Text(label=_("Usual value"), required=False, limit=template.DEFAULT_LENGTH)
+    default = _Text(label=_("Usual value"), required=False, limit=template.DEFAULT_LENGTH, rows=1)
     help = _Text(label=_("Hint under the field"), required=False, limit=template.HELP_LENGTH)
     required = forms.BooleanField(label=_("Has to be filled in"), required=False)
     options = _Text(
@@ -132,7 +145,7 @@ class VariableForm(forms.Form):
         if is_bound:
             super().__init__({f"{prefix}-{key}": row[key] for key in row}, prefix=prefix)
         else:
-            super().__init__(initial=row, prefix=prefix)
+            super().__init__(initial=dict(row), prefix=prefix)
 
     @property
     def has_more(self) -> bool:
@@ -181,7 +194,7 @@ class VariableForm(forms.Form):
         return not self.errors
 
 
-def rows_in(data: QueryDict) -> dict[str, Row]:
+def rows_in(data: Data) -> dict[str, Row]:
     """The rows of a posted form by the name of their hole, as typed, those put aside included."""
     rows: dict[str, Row] = {}
     for number in range(MOST_ROWS_READ):
@@ -261,7 +274,7 @@ def offers(data: Mapping[str, str], ticked: Iterable[str], offered: Iterable[str
     ]
 
 
-def convert(data: QueryDict) -> QueryDict:
+def convert(data: Data) -> Data:
     """The posted form with its ticked spellings turned into holes that have rows."""
     made = data.copy()
     accepted = set(data.getlist("accept"))
@@ -346,27 +359,9 @@ class PromptForm(forms.Form):
         limit=WRITE_UP_SECTION_LENGTH,
         rows=4,
     )
-    departments = forms.ModelMultipleChoiceField(
-        Department.objects.all(),
-        label=_("Departments"),
-        required=False,
-        to_field_name="slug",
-        widget=_Chips,
-    )
-    use_cases = forms.ModelMultipleChoiceField(
-        UseCase.objects.all(),
-        label=_("Use cases"),
-        required=False,
-        to_field_name="slug",
-        widget=_Chips,
-    )
-    tools = forms.ModelMultipleChoiceField(
-        Tool.objects.none(),
-        label=_("Tools you have used it in"),
-        required=False,
-        to_field_name="slug",
-        widget=_Chips,
-    )
+    departments = _Rows(Department.objects.all(), label=_("Departments"))
+    use_cases = _Rows(UseCase.objects.all(), label=_("Use cases"))
+    tools = _Rows(Tool.objects.none(), label=_("Tools you have used it in"))
     popular = _Words(label=_("Tags"), required=False, widget=_Chips)
     tags = _Text(
         label=_("Other tags"),
@@ -392,7 +387,7 @@ class PromptForm(forms.Form):
 
     def __init__(
         self,
-        data: QueryDict | None = None,
+        data: Data | None = None,
         *,
         initial: Mapping[str, Any] | None = None,
         rows: Mapping[str, Row] | None = None,
@@ -419,7 +414,7 @@ class PromptForm(forms.Form):
         )
 
     @classmethod
-    def blank(cls, person: User, asked: QueryDict) -> PromptForm:
+    def blank(cls, person: User, asked: Data) -> PromptForm:
         """A new prompt with the usual answers in it; `asked` may bring a title along."""
         mine = Department.objects.filter(pk__in=standing(person).departments)
         return cls(
@@ -454,10 +449,10 @@ class PromptForm(forms.Form):
         )
 
     @classmethod
-    def typed(cls, data: QueryDict, person: User, prompt: Prompt | None) -> PromptForm:
+    def typed(cls, data: Data, person: User, prompt: Prompt | None) -> PromptForm:
         """What somebody has typed so far, not yet judged."""
         initial = {
-            name: field.widget.value_from_datadict(data, {}, name)  # type: ignore[arg-type]
+            name: field.widget.value_from_datadict(data, {}, name) or ""
             for name, field in cls.base_fields.items()
         }
         return cls(initial=initial, rows=rows_in(data), person=person, prompt=prompt)
@@ -466,22 +461,35 @@ class PromptForm(forms.Form):
         """The clean data as the actions take them; `status` None leaves it as it is."""
         given = self.cleaned_data
         return PromptFields(
-            **{name: given[name] for name in ("title", "summary", "text", "system", "language")},
-            write_up=WriteUpSections(**{section: given[section] for section in SECTIONS}),
+            title=given["title"],
+            summary=given["summary"],
+            text=given["text"],
+            system=given["system"],
             variables=[row.variable for row in self.rows],
-            **{name: list(given[name]) for name in ("departments", "tools", "use_cases")},
-            tags=[*given["popular"], *given["tags"].split(",")],
+            language=given["language"],
+            write_up=WriteUpSections(**{section: given[section] for section in SECTIONS}),
+            departments=list(given["departments"]),
+            tools=list(given["tools"]),
+            use_cases=list(given["use_cases"]),
+            tags=[*given["popular"], *tag_names(given["tags"])],
             visibility=given["visibility"],
             status=status,
         )
 
-    def refuse(self, problems: Mapping[str, object], message: str) -> None:
+    def variables(self) -> list[template.Variable]:
+        """The holes as described so far; one whose description is not right yet has only its name."""
+        checked = [VariableForm(row.name, 0, row.row, is_bound=True) for row in self.rows]
+        for row in checked:
+            row.full_clean()
+        return [row.variable for row in checked]
+
+    def refuse(self, problems: Mapping[str, object], message: object) -> None:
         """Show what the actions refused, at its field where there is one."""
         for name, problem in problems.items():
             field = name.rpartition(".")[2]
             self.add_error(field if field in self.fields else None, str(problem))
         if not problems:
-            self.add_error(None, message)
+            self.add_error(None, str(message))
 
     def clean_title(self) -> str:
         return clean_line(self.cleaned_data["title"])
@@ -499,18 +507,15 @@ class PromptForm(forms.Form):
         if self.hole_count > template.MOST_VARIABLES:
             self.add_error(
                 "text",
-                ngettext(
-                    "A prompt has at most %(most)s place to fill in; this one has %(count)s.",
-                    "A prompt has at most %(most)s places to fill in; this one has %(count)s.",
-                    template.MOST_VARIABLES,
-                )
+                gettext("A prompt has at most %(most)s places to fill in; this one has %(count)s.")
                 % {"most": template.MOST_VARIABLES, "count": self.hole_count},
             )
         for row in self.rows:
             for problems in row.errors.values():
                 label = row.row.get("label") or row.name
                 self.add_error(
-                    None, gettext("“%(name)s”: %(problem)s") % {"name": label, "problem": problems[0]}
+                    None,
+                    gettext("“%(name)s”: %(problem)s") % {"name": label, "problem": problems[0]},
                 )
         return given
 
@@ -520,31 +525,45 @@ class PromptForm(forms.Form):
         return found if found != "und" else self.person.language
 
     def _offer_choices(self) -> None:
-        tools = self.fields["tools"]
-        assert isinstance(tools, forms.ModelMultipleChoiceField)  # noqa: S101 - for the type checker
-        tools.queryset = _tools(self.prompt)
+        cast("_Rows", self.fields["tools"]).queryset = _tools(self.prompt)
         code = self.prompt.language if self.prompt else "und"
         codes = dict.fromkeys([*LANGUAGES[:-1], code, "und"])
-        language = self.fields["language"]
-        assert isinstance(language, forms.ChoiceField)  # noqa: S101 - for the type checker
-        language.choices = [
-            ("", gettext("Recognise it from the text")),
-            *((code, language_name(code)) for code in codes),
+        # Templates give each code its name; nothing chosen means: recognise it from the text.
+        cast("forms.ChoiceField", self.fields["language"]).choices = [
+            (offered, offered) for offered in ("", *codes)
         ]
         self._part_tags()
 
     def _part_tags(self) -> None:
         """Offer the popular tags, and tick those the prompt has instead of spelling them out."""
         popular = [tag.name for tag in queries.popular_tags(self.person, POPULAR_TAGS)]
-        ticked = self["popular"].value() or []
-        field = self.fields["popular"]
-        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type checker
-        if not self.is_bound and not ticked:
-            spelled = _tag_names(self.initial.get("tags", ""))
-            ticked = [name for name in spelled if name in popular]
+        if self.is_bound:
+            ticked = cast("Data", self.data).getlist("popular")
+        else:
+            ticked = list(self.initial.get("popular") or [])
+            spelled = tag_names(self.initial.get("tags", ""))
+            ticked += [name for name in spelled if name in popular]
             self.initial["popular"] = ticked
             self.initial["tags"] = ", ".join(name for name in spelled if name not in popular)
-        field.choices = [(name, name) for name in dict.fromkeys([*popular, *ticked])]
+        offered = dict.fromkeys([*popular, *ticked])
+        cast("forms.ChoiceField", self.fields["popular"]).choices = [(n, n) for n in offered]
+        if not offered:
+            self.fields["tags"].label = self.fields["popular"].label
+
+
+def tag_names(spelled: str) -> list[str]:
+    """The tags of a list with commas."""
+    return [name for part in spelled.split(",") if (name := clean_line(part))]
+
+
+def _tools(prompt: Prompt | None) -> QuerySet[Tool]:
+    """The tools in use, and those the prompt names though they are retired."""
+    named = prompt.tools.values("pk") if prompt else Tool.objects.none().values("pk")
+    return Tool.objects.filter(Q(is_retired=False) | Q(pk__in=named))
+
+
+def _rows_of_version(version: PromptVersion | None) -> dict[str, Row]:
+    return rows_of(template.variables_from(version.variables)) if version else {}
 
 
 def made_up_title(text: str) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
@@ -18,7 +18,7 @@ from kb.llm import registry, rules
 from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
 from kb.llm.anthropic import RESERVED_PARAMETERS as ANTHROPIC_RESERVED
 from kb.llm.base import JSON, host_of
-from kb.llm.clients import SIMULATED
+from kb.llm.clients import SIMULATED, scripts_from
 from kb.llm.models import Connection, Price, Target
 from kb.llm.openai_compatible import DEFAULT_BASE_URL as OPENAI_URL
 from kb.llm.openai_compatible import RESERVED_PARAMETERS as OPENAI_RESERVED
@@ -76,11 +76,11 @@ def save_connection(
     _check_address(row, api_key, wrong)
     if quirks is not None:
         row.quirks = dict(quirks)
-        if "provider" not in wrong:
-            try:
-                registry.check_quirks(row.provider, quirks)
-            except InvalidConnection as error:
-                wrong["quirks"] = str(error)
+    if "provider" not in wrong and not (quirks is None and provider is None):
+        try:
+            _check_quirks(row)
+        except InvalidConnection as error:
+            wrong["quirks"] = str(error)
     for field, value in (
         ("requests_per_minute", requests_per_minute),
         ("tokens_per_minute", tokens_per_minute),
@@ -104,7 +104,12 @@ def save_connection(
         )
     if api_key is not None:
         _keep_key(row, api_key)
-    row.save()
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError as error:  # somebody was quicker with the same name
+        message = _("There is a connection “%(name)s” already.") % {"name": row.name}
+        raise Invalid(message, fields={"name": message}) from error
     audit.record(
         action="connection.created" if is_new else "connection.changed",
         target=row,
@@ -219,6 +224,13 @@ def rotate_keys(*, by: User | None) -> int:
 def _must_manage(by: User) -> None:
     if not rules.can_manage(by):
         raise NotAllowed(_("Only a company-wide administrator can handle provider accounts."))
+
+
+def _check_quirks(row: Connection) -> None:
+    if row.provider == SIMULATED:
+        scripts_from(row.quirks)
+    else:
+        registry.check_quirks(row.provider, row.quirks)
 
 
 def _check_address(row: Connection, api_key: str | None, wrong: dict[str, str]) -> None:

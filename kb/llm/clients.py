@@ -41,7 +41,9 @@ def open_provider(
                 key=_key(connection),
                 quirks={} if connection.provider == SIMULATED else connection.quirks,
                 retry=retry or RetryPolicy(),
-                scripts=_scripts(connection),
+                scripts=(
+                    scripts_from(connection.quirks) if connection.provider == SIMULATED else {}
+                ),
             ),
         )
     except secrets.Undecryptable as error:
@@ -89,17 +91,36 @@ def _key(connection: Connection) -> ApiKey | None:
     return ApiKey(secret=secrets.unseal(connection.sealed_key), host=connection.key_host)
 
 
-def _scripts(connection: Connection) -> Mapping[str, Script]:
-    if connection.provider != SIMULATED:
-        return {}
-    return {name: _script(item) for name, item in connection.quirks.get("scripts", {}).items()}
+def scripts_from(quirks: Mapping[str, Any]) -> Mapping[str, Script]:
+    """The scripts in the quirks of a simulated connection. Raises InvalidConnection naming a bad one."""
+    scripts = quirks.get("scripts", {})
+    unknown = sorted(quirks.keys() - {"scripts"})
+    if unknown:
+        raise InvalidConnection(f"{unknown[0]!r} is not known here; use: scripts.")
+    if not isinstance(scripts, Mapping):
+        raise InvalidConnection("The scripts are an object: a name for each script.")
+    return {name: _script(name, item) for name, item in scripts.items()}
 
 
-def _script(item: Mapping[str, Any]) -> Script:
-    after = item.get("after")
-    return Script(
-        match=item["match"],
-        answers=tuple(item["answers"]),
-        after=date.fromisoformat(after) if after else None,
-        answers_after=tuple(item.get("answers_after", ())),
-    )
+def _script(name: str, item: Any) -> Script:
+    try:
+        after = item.get("after")
+        if not isinstance(item["answers"], list):
+            raise TypeError("One text would be read sign by sign.")
+        return Script(
+            match=_text(item["match"]),
+            answers=tuple(_text(answer) for answer in item["answers"]),
+            after=date.fromisoformat(after) if after else None,
+            answers_after=tuple(_text(answer) for answer in item.get("answers_after", ())),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidConnection(
+            f"The script {name!r} needs a match and a list of answers, and with an after "
+            f"(a date such as 2026-03-01) a list of answers_after."
+        ) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text.")
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import MD5, Cast, Now
 from django.utils.translation import gettext_lazy as _
 
 
@@ -45,8 +45,12 @@ class Target(models.Model):
     class Meta:
         ordering = ("connection", "model", "pk")
         constraints = [
+            # By digest: parameters can be longer than what an index row holds.
             models.UniqueConstraint(
-                fields=["connection", "model", "parameters"], name="targets_are_distinct"
+                "connection",
+                "model",
+                MD5(Cast("parameters", models.TextField())),
+                name="targets_are_distinct",
             ),
         ]
 

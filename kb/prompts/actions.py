@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, ProtectedError
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
@@ -152,6 +152,33 @@ def archive(*, prompt: Prompt, by: User, now: datetime) -> Prompt:
         now=now,
         based_on=None,
     )
+
+
+@transaction.atomic
+def discard_draft(*, prompt: Prompt, by: User) -> None:
+    """Delete one's own draft, with its versions; nobody else has seen it.
+
+    Raises NotAllowed, Conflict when it was published once or something depends on it.
+    """
+    prompt = _locked(prompt)
+    if prompt.author_id != by.pk:
+        raise NotAllowed(
+            _("Only its author can delete the draft “%(title)s”.") % {"title": prompt.title}
+        )
+    if prompt.published is not None:
+        raise Conflict(
+            _("“%(title)s” was published; archive it instead.") % {"title": prompt.title}
+        )
+    number = prompt.pk
+    Prompt.objects.filter(pk=number).update(current=None, write_up=None)
+    try:
+        with transaction.atomic():
+            Prompt.objects.get(pk=number).delete()
+    except ProtectedError as error:
+        raise Conflict(
+            _("A monitor watches “%(title)s”; remove the monitor first.") % {"title": prompt.title}
+        ) from error
+    index.forget(kind="prompt", object_id=number)
 
 
 @transaction.atomic
@@ -549,7 +576,7 @@ def _clean(given: PromptFields) -> PromptFields:
         for section, text in sections.items():
             _bound(f"write_up.{section}", text, WRITE_UP_SECTION_LENGTH, wrong)
         made["write_up"] = WriteUpSections(**sections)
-    if given.language is not None and not _LANGUAGE.match(given.language):
+    if given.language is not None and not _LANGUAGE.fullmatch(given.language):
         wrong["language"] = _("“%(value)s” is not a language code; use fr, en, …") % {
             "value": given.language
         }

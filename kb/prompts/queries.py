@@ -209,16 +209,29 @@ def catalogue() -> tuple[list[Tool], list[UseCase]]:
     return list(Tool.objects.filter(is_retired=False)), list(UseCase.objects.all())
 
 
-def popular_tags(person: User, most: int) -> list[Tag]:
-    """The tags used most on prompts this person may read."""
+def tags_in_use(person: User) -> QuerySet[Tag]:
+    """The tags on published prompts this person may read, with their `uses`, most used first."""
     used = Q(
         prompts__audience__overlap=standing(person).audience_tokens, prompts__status="published"
     )
-    return list(
+    return (
         Tag.objects.annotate(uses=Count("prompts", filter=used))
         .filter(uses__gt=0)
-        .order_by("-uses", "slug")[:most]
+        .order_by("-uses", "slug")
     )
+
+
+def tags_meant(slugs: Iterable[str]) -> set[str]:
+    """The slugs themselves, synonyms replaced by what they stand for (one query)."""
+    wanted = set(slugs)
+    synonyms = Tag.objects.filter(slug__in=wanted, synonym_of__isnull=False)
+    meant = dict(synonyms.values_list("slug", "synonym_of__slug"))
+    return {meant.get(slug, slug) for slug in wanted}
+
+
+def popular_tags(person: User, most: int) -> list[Tag]:
+    """The tags used most on prompts this person may read."""
+    return list(tags_in_use(person)[:most])
 
 
 def by_slugs(

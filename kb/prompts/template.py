@@ -31,6 +31,8 @@ MOST_OPTIONS = 50
 OPTION_LENGTH = 200
 MOST_VARIABLES = 60
 """A form longer than this is a questionnaire, not a prompt."""
+LONGEST_FILLED = 2_000_000
+"""Characters of a filled text; twice what the largest context windows hold."""
 
 
 class InvalidVariable(ValueError):
@@ -317,6 +319,19 @@ def fill(
     if missing and not partial:
         raise MissingVariables(list(missing))
     return "".join(filled)
+
+
+def filled_length(text: str, values: Mapping[str, str], variables: Iterable[Variable]) -> int:
+    """Characters `fill` would make of `text`, told without making them: to refuse in time.
+
+    A long value in many holes fills a machine's memory; callers refuse beyond LONGEST_FILLED.
+    """
+    length = 0
+    for segment in segments(text, variables):
+        variable = segment.variable
+        value = values.get(variable.name) or variable.default if variable else ""
+        length += len(value or segment.text)
+    return length
 
 
 def _rewritten(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:

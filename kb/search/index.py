@@ -125,8 +125,10 @@ def set_drift(*, kind: str, object_id: int, state: str) -> None:
 
 
 def forget(*, kind: str, object_id: int) -> None:
-    """Take a thing out of the search."""
+    """Take a thing out of the search, a prompt with the reports on it."""
     SearchEntry.objects.filter(kind=kind, object_id=object_id).delete()
+    if kind == "prompt":
+        SearchEntry.objects.filter(parent_id=object_id).delete()
 
 
 def _bounded(text: str, heaviest: int) -> str:

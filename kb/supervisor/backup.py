@@ -18,32 +18,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import redis
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kb.supervisor import addresses, postgres
+from kb.supervisor.private_files import PRIVATE_FOLDER
 from kb.supervisor.terminal import CannotStart
 
 FORMAT = 1
 """Of the file; a restore refuses a later one."""
 MANIFEST, DUMP, FILES = "manifest.json", "database.dump", "files"
-REMADE = {"run", "static", "restoring", "valkey", "valkey.unreadable"}
+REMADE = {"run", "static", "valkey", "valkey.unreadable"}
 """Folders of the data directory that a start makes again; those of PostgreSQL come on top."""
 
-_LIBPQ_VARIABLES = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-}
 _DJANGO_SCHEMES = re.compile(r"\A(postgres|postgis|psql|pgsql)://")
 _LOCK_SECONDS = 10
 _ERROR_END = 1500
@@ -60,26 +50,12 @@ def write(file: Path, environment: Mapping[str, str]) -> str:
     """
     if file.exists():
         raise BackupError(f"{file} exists already. Name a new file.")
-    data = addresses.data_dir(environment)
-    with _workspace(file.resolve().parent) as folder:
-        dump = folder / DUMP
-        _run(
-            "pg_dump",
-            ["--format=custom", "--no-owner", "--no-privileges", f"--file={dump}"],
-            environment,
-        )
-        draft = folder / "backup"
-        with tarfile.open(draft, "w") as archive:
-            manifest = folder / MANIFEST
-            manifest.write_text(json.dumps(_describe(dump), indent=2), "utf-8")
-            archive.add(manifest, MANIFEST)
-            archive.add(dump, DUMP)
-            for entry in _kept_entries(data):
-                archive.add(entry, f"{FILES}/{entry.name}")
-        draft.chmod(0o600)
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        draft.rename(file)
+    try:
+        with _workspace(file.resolve().parent) as folder:
+            draft = _write_draft(folder, environment)
+            draft.rename(file)
+    except OSError as error:
+        raise BackupError(f"{file} cannot be written: {error.strerror}.") from error
     return f"{file.stat().st_size / 1_000_000:.1f} MB"
 
 
@@ -90,7 +66,8 @@ def restore(file: Path, environment: Mapping[str, str], *, replace: bool) -> str
     anything. The broker is emptied, for its messages speak of other rows. Raises BackupError.
     """
     data = addresses.data_dir(environment)
-    with _workspace(data, "restoring") as folder:
+    data.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    with _workspace(data) as folder:
         made = _unpack(file, folder)
         if not replace and (tables := _tables(environment)):
             raise BackupError(
@@ -103,7 +80,24 @@ def restore(file: Path, environment: Mapping[str, str], *, replace: bool) -> str
     return f"the backup of {made}"
 
 
-def _describe(dump: Path) -> dict[str, object]:
+def _write_draft(folder: Path, environment: Mapping[str, str]) -> Path:
+    """Write the backup inside a folder; its path."""
+    dump, manifest, draft = folder / DUMP, folder / MANIFEST, folder / "backup"
+    options = ["--format=custom", "--no-owner", "--no-privileges", f"--file={dump}"]
+    _run("pg_dump", [_connection(environment), *options], environment)
+    manifest.write_text(json.dumps(_describe(dump), indent=2), "utf-8")
+    with tarfile.open(draft, "w") as archive:
+        archive.add(manifest, MANIFEST)
+        archive.add(dump, DUMP)
+        for entry in _kept_entries(addresses.data_dir(environment)):
+            archive.add(entry, f"{FILES}/{entry.name}")
+    draft.chmod(0o600)
+    with draft.open("rb") as written:
+        os.fsync(written.fileno())
+    return draft
+
+
+def _describe(dump: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -114,7 +108,7 @@ def _describe(dump: Path) -> dict[str, object]:
 def _kept_entries(data: Path) -> Iterator[Path]:
     servers = {path.name for path in data.glob("postgres*")}
     for entry in sorted(data.glob("*")):
-        if entry.name not in REMADE | servers:
+        if entry.name not in REMADE | servers and not entry.name.startswith("."):
             yield entry
 
 
@@ -139,21 +133,12 @@ def _unpack(file: Path, folder: Path) -> str:
 
 def _replace_database(folder: Path, environment: Mapping[str, str]) -> None:
     script = folder / "database.sql"
-    _run(
-        "pg_restore",
-        ["--no-owner", "--no-privileges", f"--file={script}", str(folder / DUMP)],
-        environment,
-    )
-    _run(
-        "psql",
-        [
-            *("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction"),
-            *("--output=/dev/null", f"--command=SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"),
-            *("--command=DROP SCHEMA public CASCADE", "--command=CREATE SCHEMA public"),
-            f"--file={script}",
-        ],
-        environment,
-    )
+    options = ["--no-owner", "--no-privileges", f"--file={script}", str(folder / DUMP)]
+    _run("pg_restore", options, environment)
+    options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction"]
+    options += ["--output=/dev/null", f"--command=SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"]
+    options += ["--command=DROP SCHEMA public CASCADE", "--command=CREATE SCHEMA public"]
+    _run("psql", [_connection(environment), *options, f"--file={script}"], environment)
 
 
 def _replace_entry(entry: Path, data: Path) -> None:
@@ -165,7 +150,7 @@ def _replace_entry(entry: Path, data: Path) -> None:
 
 
 def _tables(environment: Mapping[str, str]) -> int:
-    with psycopg.connect(_database_url(environment)) as connection:
+    with psycopg.connect(make_conninfo(**_address(environment))) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()"
         ).fetchone()
@@ -180,28 +165,28 @@ def _empty_broker(environment: Mapping[str, str]) -> None:
         client.close()
 
 
-def _database_url(environment: Mapping[str, str]) -> str:
-    """The address in libpq's spelling. Raises BackupError for one it cannot read."""
+def _address(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Where the database is, in libpq's words. Raises BackupError for a URL it cannot read."""
     url = _DJANGO_SCHEMES.sub("postgresql://", addresses.named_url(environment, "DATABASE_URL"))
     try:
-        conninfo_to_dict(url)
+        return dict(conninfo_to_dict(url))
     except psycopg.Error as error:
         raise BackupError(f"PostgreSQL's programs cannot read DATABASE_URL: {error}") from error
-    return url
 
 
-def _run(program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run one of PostgreSQL's programs on the database, its password out of everybody's sight."""
-    address = conninfo_to_dict(_database_url(environment))
-    variables = {
-        _LIBPQ_VARIABLES[name]: str(value)
-        for name, value in address.items()
-        if name in _LIBPQ_VARIABLES
-    }
-    inherited = {name: value for name, value in environment.items() if not name.startswith("PG")}
+def _connection(environment: Mapping[str, str]) -> str:
+    """The option that names the database; its password would be in everybody's sight there."""
+    address = _address(environment)
+    address.pop("password", None)
+    return f"--dbname={make_conninfo(**address)}"
+
+
+def _run(program: str, options: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run one of PostgreSQL's programs. Raises BackupError with its own words."""
+    password = _address(environment).get("password")
     done = subprocess.run(
-        [_program(program), *arguments],
-        env=inherited | variables,
+        [_program(program), *options],
+        env={**environment, **({"PGPASSWORD": str(password)} if password else {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
@@ -230,10 +215,7 @@ def _fingerprint(path: Path) -> str:
 
 
 @contextmanager
-def _workspace(parent: Path, name: str | None = None) -> Iterator[Path]:
+def _workspace(parent: Path) -> Iterator[Path]:
     """A private folder on the same disk, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name or 'retex-backup'}."))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".retex-") as folder:
+        yield Path(folder)

@@ -39,11 +39,14 @@ def main(arguments: list[str]) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, wanted.death_signal)
     if os.getppid() != wanted.parent:
         sys.exit(1)
-    os.execvp(wanted.command[0], wanted.command)  # noqa: S606 - no shell is the point
+    # Not execvp: it imports more of the library, which another user may be unable to read.
+    os.execv(wanted.command[0], wanted.command)  # noqa: S606 - no shell is the point
 
 
 def _enter_user_namespace() -> None:
     """Be somebody else to ourselves while files stay owned by who we really are."""
+    if sys.platform != "linux":
+        sys.exit("Only Linux has user namespaces.")
     user, group = os.geteuid(), os.getegid()
     os.unshare(os.CLONE_NEWUSER)
     for name, text in (

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,7 +85,7 @@ class Postgres:
     def prepare(self) -> bool:
         """Make the cluster unless there is one; True when it was made. Half-made ones are made again."""
         cluster = cluster_dir(self.data)
-        runner = _runner()
+        runner = _runner(self.data)
         runner.own(socket_dir(self.data))
         if (cluster / "PG_VERSION").exists():
             runner.own(cluster)
@@ -95,15 +95,10 @@ class Postgres:
         draft.mkdir(mode=PRIVATE_FOLDER)
         runner.own(draft)
         command: list[str | Path] = [binaries() / "initdb", "-D", draft, "-U", DATABASE]
-        # The same sorting and case folding on every system.
-        command += [
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-        ]
         command += ["--auth=trust"]  # its socket is in a folder that only we can enter
+        # The same sorting and case folding on every system.
+        command += ["--encoding=UTF8", "--locale=C"]
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         if not self.is_durable:
             command += ["--no-sync"]
         done = subprocess.run(
@@ -134,10 +129,10 @@ class Postgres:
             command=[*command, *([] if self.is_durable else _CAREFREE)],
             environment=self._environment() | _overlooked(cluster),
             directory=self.data,
-            launch_options=_runner().options,
+            launch_options=_runner(self.data).options,
             stop_signal=signal.SIGINT,  # fast: it does not wait for its clients
             death_signal=signal.SIGQUIT,
-            patience=5.0,
+            patience=3.0,  # killed, it replays its journal at the next start
             log=self.log,
         )
 
@@ -175,22 +170,21 @@ class _Runner:
             return
         for path in (folder, *folder.rglob("*")):
             os.chown(path, self.user, self.group, follow_symlinks=False)
-        if self.options:
-            folder.parent.chmod(_PASSABLE_FOLDER)
 
 
 @cache
-def _runner() -> _Runner:
+def _runner(data: Path) -> _Runner:
     """Ourselves, unless we are root, whom PostgreSQL refuses.
 
     Root runs it in a user namespace, where it is nobody while its files stay root's; where the kernel
-    or a container forbids that, as an ordinary user that can reach the programs.
+    or a container forbids that, as an ordinary user that can reach the programs and the data.
     """
     if os.geteuid() != 0:
         return _Runner((), os.geteuid(), os.getegid())
     inside = _Runner(("--user-namespace",), 0, 0)
     if sys.platform == "linux" and _can_run(inside):
         return inside
+    data.chmod(_PASSABLE_FOLDER)
     for name in ORDINARY_USERS:
         try:
             entry = pwd.getpwnam(name)
@@ -198,17 +192,25 @@ def _runner() -> _Runner:
             continue
         options = ("--user", str(entry.pw_uid), str(entry.pw_gid))
         other = _Runner(options, entry.pw_uid, entry.pw_gid)
-        if _can_run(other):
+        if _can_run(other) and _can_enter(other, data):
             return other
     raise CannotStart(
-        "PostgreSQL refuses to run as root, and no ordinary user here can reach its programs. Start Retex "
-        "as an ordinary user, or set DATABASE_URL and REDIS_URL to use your own servers."
+        f"PostgreSQL refuses to run as root, and no ordinary user here can reach both {binaries()} and "
+        f"{data}. Start Retex as an ordinary user, or set DATABASE_URL and REDIS_URL to use your own servers."
     )
 
 
 def _can_run(runner: _Runner) -> bool:
-    command = launched([binaries() / NAME, "--version"], signal.SIGKILL, runner.options)
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return _succeeds(runner, [binaries() / NAME, "--version"])
+
+
+def _can_enter(runner: _Runner, folder: Path) -> bool:
+    return _succeeds(runner, ["/bin/sh", "-c", 'cd "$1"', "sh", folder])
+
+
+def _succeeds(runner: _Runner, command: Sequence[str | Path]) -> bool:
+    launch = launched(command, signal.SIGKILL, runner.options)
+    return subprocess.run(launch, capture_output=True, check=False).returncode == 0
 
 
 def _wait_for_stragglers(cluster: Path) -> None:

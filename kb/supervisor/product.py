@@ -32,6 +32,8 @@ WORKERS = {
 }
 """Process: its queue and its tasks at once. Slow calls to models must not hold mails up."""
 
+WEB_PATIENCE = 5.0
+"""Seconds; more than gunicorn's own. With those of the servers it stays below the ten of Ctrl-C."""
 CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "kb.celery")
 _SILENCED = "ignore:You're running the worker with superuser privileges"
 """Its danger is pickle, which we do not accept."""
@@ -161,32 +163,18 @@ def web_program(environment: Mapping[str, str]) -> Program:
         command=[sys.executable, "-m", "gunicorn", "-c", GUNICORN_SETTINGS, "kb.wsgi"],
         environment={**environment, "RETEX_PROCESS": "web"},
         directory=addresses.ROOT,
+        patience=WEB_PATIENCE,
     )
 
 
 def worker_program(name: str, environment: Mapping[str, str]) -> Program:
     """A Celery worker for one queue."""
     queue, at_once = WORKERS[name]
+    options = f"-n {name}@%h -Q {queue} -c {at_once} -l WARNING"
+    unheard = "--without-gossip --without-mingle"  # what workers would tell each other
     return Program(
         name=name,
-        command=[
-            *(
-                *CELERY,
-                "worker",
-                "-n",
-                f"{name}@%h",
-                "-Q",
-                queue,
-                "-c",
-                str(at_once),
-                "-l",
-                "WARNING",
-            ),
-            *(
-                "--without-gossip",
-                "--without-mingle",
-            ),  # worker to worker talk that nobody here listens to
-        ],
+        command=[*CELERY, "worker", *options.split(), *unheard.split()],
         environment={**environment, "RETEX_PROCESS": "worker", "PYTHONWARNINGS": _SILENCED},
         directory=addresses.ROOT,
         death_signal=signal.SIGKILL,  # asked politely it would first finish its tasks, without a broker
@@ -210,16 +198,13 @@ def _welcome(
     terminal.line()
     terminal.line(f"  Retex is running:  {installation.base_url(environment)}/")
     terminal.line()
-    if installation.is_embedded:
-        present = _demo_accounts(installation.data)
-        passwords = demo_passwords(installation.data) if present else {}
-        if present:
-            terminal.line("  Sign in with one of the demo's accounts:")
+    present = _demo_accounts(installation.data) if installation.is_embedded else []
+    if present:
+        passwords = demo_passwords(installation.data)
+        terminal.line("  Sign in with one of the demo's accounts:")
         for address in present:
             terminal.line(f"    {address:<22} {passwords[address]:<36} {DEMO_ADDRESSES[address]}")
     else:
-        present = []
-    if not present:
         terminal.line(
             "  Make an account:  python3 manage.py create_user you@company.example --role admin"
         )
@@ -246,9 +231,13 @@ def _wait_for_web(
 ) -> None:
     host_header = urlsplit(installation.base_url(environment)).netloc
     deadline = time.monotonic() + _WEB_SECONDS
-    while answers(installation.host, installation.port, "/readyz", host_header) != HTTPStatus.OK:
+    while True:
+        status = answers(installation.host, installation.port, "/readyz", host_header)
+        if status == HTTPStatus.OK:
+            return
         if web.has_ended():
             raise CannotStart(f"the web server {web.ending()}; its words are above.")
         if time.monotonic() > deadline:
-            raise CannotStart(f"the web server does not answer on port {installation.port}.")
+            answer = "nothing" if status is None else f"status {status}"
+            raise CannotStart(f"the web server answers {answer} on port {installation.port}.")
         requests.pause(_POLL_SECONDS)

@@ -54,6 +54,7 @@ class Valkey:
                 *("--dir", folder, "--appendonly", "yes", "--save", "", "--daemonize", "no"),
             ],
             environment=self.environment,
+            patience=1.5,
             directory=folder,
             log=self.log,
         )

@@ -119,7 +119,7 @@ def _checks() -> list[tuple[str, list[str]]]:
     settings = tomllib.loads((addresses.ROOT / "pyproject.toml").read_text("utf-8"))
     if "importlinter" in settings.get("tool", {}):
         program = str(Path(sys.executable).with_name("lint-imports"))
-        checks.append(("imports (import-linter)", [program]))
+        checks.append(("imports (import-linter)", [program, "--no-logo"]))
     migrations = [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"]
     return [*checks, ("migrations match the models", migrations)]
 

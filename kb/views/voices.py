@@ -21,6 +21,9 @@ from kb.prompts.models import Prompt
 from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
 
+LONGEST_ID = 18
+"""Digits of a number that surely fits into the database."""
+
 
 @require_POST
 def vote(request: HttpRequest, slug: str) -> HttpResponse:
@@ -51,21 +54,18 @@ def signal(request: HttpRequest, slug: str) -> HttpResponse:
 def comment(request: HttpRequest, slug: str) -> HttpResponse:
     """Remark on a prompt, or answer a remark."""
     person, prompt = _prompt(request, slug)
-    parent = None
-    if number := request.POST.get("parent", ""):
-        parent = prompt.comments.filter(pk=int(number) if number.isdecimal() else 0).first()
-        if parent is None:
-            raise NotFound(_("The comment you answer is gone."))
+    parent = _answered(prompt, request.POST.get("parent", ""))
     text = request.POST.get("text", "")
     try:
         made = actions.comment(
             prompt=prompt, text=text, by=person, now=timezone.now(), parent=parent
         )
     except Invalid as error:
-        if not wants_fragment(request):
-            raise
         mistake = {"comment_error": str(error), "comment_text": text, "comment_parent": parent}
-        return _comments(request, person, prompt, status=422, **mistake)
+        if wants_fragment(request):
+            return _comments(request, person, prompt, status=422, **mistake)
+        context = {"prompt": prompt, **mistake}
+        return render(request, "community/comment.html", context, status=422)
     if wants_fragment(request):
         return _comments(request, person, prompt)
     return redirect(reverse("prompt", args=[slug]) + f"#comment-{made.pk}")
@@ -91,6 +91,17 @@ def withdraw_comment(request: HttpRequest, pk: int) -> HttpResponse:
 def _prompt(request: HttpRequest, slug: str) -> tuple[User, Prompt]:
     person = signed_in(request)
     return person, prompts.by_slug(person, slug)
+
+
+def _answered(prompt: Prompt, number: str) -> Comment | None:
+    """The comment that is answered, None for a remark of its own. Raises NotFound."""
+    if not number:
+        return None
+    is_id = number.isdecimal() and len(number) <= LONGEST_ID
+    found = prompt.comments.filter(pk=int(number), withdrawn=None).first() if is_id else None
+    if found is None:
+        raise NotFound(_("The comment you answer is gone."))
+    return found
 
 
 def _part(

@@ -9,7 +9,8 @@ from kb.supervisor.processes import Program
 
 SLEEPS = "import time; print('up'); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal({int(signal.SIGTERM)}, signal.SIG_IGN); {SLEEPS}"
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 40
+"""Generous: machines that run tests are busy."""
 
 
 def python(name, code, **options):

@@ -101,7 +101,7 @@ def test_a_restore_brings_rows_rules_and_files_back(filled, tmp_path):
     assert (data / "secret-key").read_text() == key
     assert (data / "mail" / "one.log").read_text() == "Bonjour"
     assert redis.Redis.from_url(filled["REDIS_URL"]).dbsize() == 0
-    assert not list(data.glob(".restoring*"))
+    assert not list(data.glob(".retex-*"))
 
 
 def test_an_empty_installation_takes_a_backup_without_being_told_to_replace(filled, tmp_path):
@@ -194,6 +194,22 @@ def test_a_backup_never_overwrites_a_file(filled, tmp_path):
     assert file.read_text() == "yesterday's"
 
 
+def test_a_folder_that_is_not_there_is_told(filled, tmp_path):
+    file = tmp_path / "missing" / "today.retex"
+
+    with pytest.raises(BackupError, match=f"{file} cannot be written: No such file or directory"):
+        backup.write(file, filled)
+
+
+def test_a_backup_inside_the_data_folder_does_not_hold_itself(filled):
+    file = addresses.data_dir(filled) / "today.retex"
+
+    backup.write(file, filled)
+
+    assert [name for name in files_of(file) if "retex" in name] == []
+    file.unlink()
+
+
 def test_a_backup_is_of_one_moment_whoever_is_writing(filled, tmp_path):
     ask(filled, "CREATE TABLE debit (n int); CREATE TABLE credit (n int)")
     file, is_done = tmp_path / "today.retex", threading.Event()
@@ -224,16 +240,19 @@ def test_an_address_that_libpq_cannot_read_is_told(filled, tmp_path):
 
 
 def test_the_password_of_the_database_is_not_in_the_command(monkeypatch, tmp_path):
+    class Seen(Exception):
+        pass
+
     seen = {}
 
     def run(command, env, **options):
         seen.update(command=command, password=env["PGPASSWORD"])
-        raise InterruptedError
+        raise Seen
 
     monkeypatch.setattr(backup.subprocess, "run", run)
     place = {"DATABASE_URL": "psql://retex:s3cret@db/retex", "RETEX_DATA_DIR": str(tmp_path)}
 
-    with pytest.raises(InterruptedError):
+    with pytest.raises(Seen):
         backup.write(tmp_path / "x", place)
 
     assert seen["password"] == "s3cret"

@@ -1,6 +1,7 @@
 """The embedded servers for real: started, killed, and started again on what they left."""
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,15 @@ def ask(data, *questions):
 
 def broker(data):
     return redis.Redis.from_url(addresses.redis_url(data))
+
+
+def forbid_namespaces(monkeypatch):
+    """As a container does."""
+    can_run = postgres._can_run
+    monkeypatch.setattr(
+        postgres, "_can_run", lambda runner: "--user" in runner.options and can_run(runner)
+    )
+    postgres._runner.cache_clear()
 
 
 def postmaster(data):
@@ -134,3 +144,43 @@ def test_a_server_that_cannot_start_shows_its_own_words(data, servers):
         servers(data),
     ):
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs somebody else to run PostgreSQL")
+def test_root_hands_postgresql_to_an_ordinary_user_where_namespaces_are_forbidden(
+    data, servers, monkeypatch
+):
+    data.chmod(0o755)
+    parents = {path: path.stat().st_mode for path in data.parents}
+    place = data / ("long" * 23)
+    with servers(place):
+        ask(place, "CREATE TABLE kept AS SELECT 1 AS n", "SELECT")
+        owner_inside = postgres.cluster_dir(place).stat().st_uid
+    forbid_namespaces(monkeypatch)
+
+    try:
+        with servers(place):
+            rows = ask(place, "SELECT n FROM kept")
+            owner_outside = postgres.cluster_dir(place).stat().st_uid
+    finally:
+        postgres._runner.cache_clear()
+        shutil.rmtree(addresses.socket_dir(place))
+
+    assert rows == [(1,)]
+    assert owner_inside == 0
+    assert owner_outside in {
+        entry.pw_uid for entry in pwd.getpwall() if entry.pw_name in postgres.ORDINARY_USERS
+    }
+    assert oct(place.stat().st_mode & 0o777) == "0o711"
+    assert {path: path.stat().st_mode for path in data.parents} == parents
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs somebody else to run PostgreSQL")
+def test_root_is_told_when_nobody_can_run_postgresql_for_it(data, servers, monkeypatch):
+    forbid_namespaces(monkeypatch)
+    closed = data / "closed" / "var"
+    closed.parent.mkdir(mode=0o700)
+
+    with pytest.raises(CannotStart, match=f"no ordinary user here can reach both .* {closed}"):
+        servers(closed).__enter__()
+    postgres._runner.cache_clear()

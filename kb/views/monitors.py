@@ -1,0 +1,309 @@
+"""Drift: the list of monitors, the page of one, and what can be done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from kombu.exceptions import OperationalError as BrokerAway
+
+from accounts.models import Department, User
+from kb.drift import actions, queries, rules
+from kb.drift.models import Completion, DriftReport, Monitor, Run, TestCase
+from kb.llm import queries as llm
+from kb.llm import rules as llm_rules
+from kb.prompts import diff
+from kb.prompts import rules as prompt_rules
+from kb.prompts.models import PromptVersion
+from kb.tasks import drift as tasks
+from kb.views import drift_words as words
+from kb.views.charts import Chart, pass_rate_chart
+from kb.views.fragments import wants_fragment
+from kb.views.monitor_setup import must_monitor, request_length
+from kb.views.people import signed_in
+
+PAGE_SIZE = 20
+SMALL_NIGHTS = 30
+LARGE_NIGHTS = 60
+"""Runs in the large chart: two months of nights."""
+OWN_SHOWN = 5
+LONGEST_SHOWN = 20_000
+"""Characters of an answer that are drawn and compared; the longest useful ones have some 10,000."""
+MOST_COMPARED = 12
+"""Changed cases whose answers are laid side by side; the rest is on the page of the run."""
+UNREMARKABLE = ("cancelled", "epoch_ended", "missed", "no_baseline", "still_running")
+"""Reasons a run told nothing which the person knows or which the next run makes up for."""
+
+
+# --- The list ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One line of the list."""
+
+    monitor: Monitor
+    state: str
+    chart: Chart
+    last: queries.Night | None
+    judged: queries.Night | None
+    """The latest run with something to show for it."""
+    is_unchecked: bool
+
+
+@require_safe
+def monitors(request: HttpRequest) -> HttpResponse:
+    """How the library is doing, trouble first."""
+    person = signed_in(request)
+    state = _known(request.GET.get("state", ""), queries.STATES)
+    departments = list(Department.objects.all())
+    department = _known(request.GET.get("department", ""), [d.slug for d in departments])
+    counts = queries.counts(person, department=department)
+    rows = queries.shelf(person, state=state, department=department)
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {
+        "rows": _watched(list(page)),
+        "page": page,
+        "page_numbers": page.paginator.get_elided_page_range(page.number),
+        "counts": counts,
+        "total": sum(counts.values()),
+        "state": state,
+        "department": department,
+        "departments": departments,
+        "has_models": llm.targets().exists(),
+        "own": queries.unwatched_prompts(person, OWN_SHOWN),
+        "can_publish": prompt_rules.can_publish(person),
+        "can_manage": llm_rules.can_manage(person),
+    }
+    fragment = "drift/monitors.html#list" if wants_fragment(request) else "drift/monitors.html"
+    return render(request, fragment, context)
+
+
+def _known(value: str, known: Sequence[str]) -> str:
+    return value if value in known else ""
+
+
+def _watched(rows: Sequence[Monitor]) -> list[Watched]:
+    nights = queries.histories([row.pk for row in rows], SMALL_NIGHTS)
+    return [_line(row, nights.get(row.pk, [])) for row in rows]
+
+
+def _line(monitor: Monitor, nights: Sequence[queries.Night]) -> Watched:
+    return Watched(
+        monitor=monitor,
+        state=queries.state_of(monitor),
+        chart=pass_rate_chart(nights, is_small=True),
+        last=nights[-1] if nights else None,
+        judged=next((night for night in reversed(nights) if night.verdict), None),
+        is_unchecked=queries.is_unchecked(monitor),
+    )
+
+
+# --- One monitor ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One case of the comparison, with an answer of then beside one of now where it changed."""
+
+    change: queries.CaseChange
+    values: Sequence[tuple[str, str]]
+    failed: Sequence[words.Check]
+    """Checks the answer of now does not pass, with what was seen in it."""
+    then: Sequence[words.Stretch]
+    now: Sequence[words.Stretch]
+
+
+@require_safe
+def monitor(request: HttpRequest, pk: int) -> HttpResponse:
+    """Everything about one monitor."""
+    person = signed_in(request)
+    found = queries.by_id(person, pk)
+    run = queries.run_under_way(found)
+    if wants_fragment(request):
+        return _now(request, found, run)
+    context = _monitor_context(person, found) | _now_context(found, run)
+    return render(request, "drift/monitor.html", context)
+
+
+def _now(request: HttpRequest, found: Monitor, run: Run | None) -> HttpResponse:
+    """The line about the run under way; when it has ended the whole page is asked for again."""
+    if run is None:
+        return HttpResponse(status=200, headers={"HX-Refresh": "true"})
+    return render(request, "drift/monitor.html#now", _now_context(found, run))
+
+
+def _now_context(found: Monitor, run: Run | None) -> dict[str, Any]:
+    return {
+        "monitor": found,
+        "run": run,
+        "progress": queries.progress(run) if run else None,
+    }
+
+
+def _monitor_context(person: User, found: Monitor) -> dict[str, Any]:
+    nights = queries.history(found, LARGE_NIGHTS)
+    report = queries.latest_report(found)
+    changes = queries.case_changes(report.run) if report else []
+    changed = [change for change in changes if change.is_changed]
+    facts = queries.baseline_facts(found)
+    cases = queries.cases_in_use(found)
+    version = found.version
+    effort = queries.effort(
+        found.prompt,
+        found.target,
+        lengths=[request_length(version, case.variables) for case in cases],
+        schedule=found.schedule,
+        repeats=found.baseline_repeats,
+    )
+    return {
+        "state": queries.state_of(found),
+        "is_unchecked": queries.is_unchecked(found),
+        "can_change": rules.can_monitor(person, found.prompt),
+        "can_manage": llm_rules.can_manage(person),
+        "schedule": words.schedule_words(found.schedule),
+        "halt": words.trouble(found.halt) if found.halt else None,
+        "report": report,
+        "verdict": words.verdict_of(report, changes),
+        "last": nights[-1] if nights else None,
+        "last_trouble": _trouble_of(nights[-1]) if nights else None,
+        "changed": [_compared(change, version) for change in changed[:MOST_COMPARED]],
+        "changed_count": len(changed),
+        "unchanged": [change for change in changes if not change.is_changed],
+        "case_count": len(cases),
+        "chart": pass_rate_chart(nights, is_small=False),
+        "narrow_chart": pass_rate_chart(nights, is_small=False, is_narrow=True),
+        "nights": nights[::-1],
+        "facts": facts,
+        "enough": queries.failures_to_notice(facts.least_per_case) if facts.least_per_case else 0,
+        "enough_after_accepting": queries.failures_to_notice(1),
+        "effort": effort,
+        "cost_a_month": words.money(effort.cost_a_month, effort.currency),
+        "cost_of_baseline": words.money(effort.cost_of_baseline, effort.currency),
+    }
+
+
+def _trouble_of(night: queries.Night) -> words.Trouble | None:
+    """What to say about a last run that told nothing, when somebody should know."""
+    if night.reason in UNREMARKABLE:
+        return None
+    if night.status != Run.Status.DONE:
+        return words.trouble(night.reason or night.status)
+    if night.verdict == DriftReport.Verdict.NOT_JUDGED:
+        return words.not_judged(night.reason)
+    return None
+
+
+def _compared(change: queries.CaseChange, version: PromptVersion) -> Compared:
+    old = change.baseline_answer.text[:LONGEST_SHOWN] if change.baseline_answer else ""
+    new = change.answer.text[:LONGEST_SHOWN] if change.answer else ""
+    pieces = diff.word_diff(old, new).pieces
+    return Compared(
+        change=change,
+        values=words.values_of(change.case, version),
+        failed=_failed_checks(change.case, change.answer),
+        then=[_stretch(piece) for piece in pieces if piece.op != "insert"],
+        now=[_stretch(piece) for piece in pieces if piece.op != "delete"],
+    )
+
+
+def _stretch(piece: diff.Piece) -> words.Stretch:
+    """Spaces alone are not marked: nobody reads them, and indentation would hide what counts."""
+    return words.Stretch("same" if piece.text.isspace() else piece.op, piece.text)
+
+
+def _failed_checks(case: TestCase, answer: Completion | None) -> list[words.Check]:
+    if answer is None:
+        return []
+    checks = words.checks_of(case.assertions, answer.verdicts, answer.text)
+    return [check for check in checks if check.has_passed is False]
+
+
+# --- Acts on a monitor ------------------------------------------------------------------------
+
+
+@require_POST
+def baseline(request: HttpRequest, pk: int) -> HttpResponse:
+    """Record a baseline now."""
+    person, found = _monitor(request, pk)
+    run = actions.record_baseline(monitor=found, by=person, now=timezone.now())
+    ring(run.pk)
+    return redirect("run", pk=run.pk)
+
+
+@require_POST
+def run_now(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask the model once, now."""
+    person, found = _monitor(request, pk)
+    run = actions.request_run(monitor=found, by=person, now=timezone.now())
+    ring(run.pk)
+    return redirect("run", pk=run.pk)
+
+
+@require_POST
+def accept(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the model answers now is how it should be."""
+    person, found = _monitor(request, pk)
+    actions.accept_as_normal(
+        monitor=found,
+        by=person,
+        now=timezone.now(),
+        note=request.POST.get("note", "").replace("\x00", ""),
+    )
+    messages.success(request, _("Noted: the latest answers are the baseline from now on."))
+    return redirect("monitor", pk=pk)
+
+
+@require_POST
+def pause(request: HttpRequest, pk: int) -> HttpResponse:
+    """Stop the runs for a while, or go on with them."""
+    person, found = _monitor(request, pk)
+    goes_on = request.POST.get("on") == "1"
+    actions.change_monitor(monitor=found, by=person, now=timezone.now(), is_enabled=goes_on)
+    said = (
+        _("It runs again.")
+        if goes_on
+        else _("Paused. Everything is kept; resume it when you like.")
+    )
+    messages.success(request, said)
+    return redirect("monitor", pk=pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show what would go, and what pausing keeps; then delete."""
+    person, found = _monitor(request, pk)
+    must_monitor(person, found.prompt)
+    if request.method == "POST":
+        actions.delete_monitor(monitor=found, by=person, now=timezone.now())
+        said = _("“%(title)s” is no longer watched on %(model)s.")
+        messages.success(request, said % {"title": found.prompt.title, "model": found.target.model})
+        return redirect("prompt", slug=found.prompt.slug)
+    context = {"monitor": found, "run_count": found.runs.count()}
+    return render(request, "drift/delete.html", context)
+
+
+def _monitor(request: HttpRequest, pk: int) -> tuple[User, Monitor]:
+    person = signed_in(request)
+    return person, queries.by_id(person, pk)
+
+
+def ring(run_id: int) -> None:
+    """Wake a worker once the run is written; without a broker the clock finds the row by itself."""
+
+    def tell() -> None:
+        try:
+            tasks.run.apply_async([run_id], retry=False)
+        except BrokerAway:
+            pass
+
+    transaction.on_commit(tell)
