@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
 from api.views import (
     catalogue,
@@ -17,9 +17,7 @@ from api.views import (
     wishes,
 )
 
-app_name = "api"
-
-urlpatterns = [
+endpoints = [
     path("", docs.Root.as_view(), name="root"),
     path("schema/", docs.Schema.as_view(), name="schema"),
     path("me/", people.Me.as_view(), name="me"),
@@ -89,4 +87,9 @@ urlpatterns = [
     path("targets/", connections.Targets.as_view(), name="targets"),
     path("targets/<int:pk>/", connections.OneTarget.as_view(), name="target"),
     path("<path:rest>", docs.Nothing.as_view(), name="nothing"),
+]
+
+urlpatterns = [
+    path("docs/", docs.Docs.as_view(), name="api-docs"),  # linked by pages, hence its plain name
+    path("", include((endpoints, "api"))),
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from api.views.docs import Docs
 from kb.admin import site
 from kb.views import (
     browse,
@@ -111,7 +110,6 @@ urlpatterns = [
     path("connections/<int:pk>/models/", connections.connection_models, name="connection-models"),
     path("connections/<int:pk>/try/", connections.connection_try, name="connection-try"),
     # Programs
-    path("api/v1/docs/", Docs.as_view(), name="api-docs"),
     path("api/v1/", include("api.urls")),
     # Prompts
     path("prompts/", browse.prompts, name="prompts"),

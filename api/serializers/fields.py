@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
+from rest_framework.settings import api_settings
 
 from accounts.models import Department
 from kb.prompts.models import Tool, UseCase
@@ -57,7 +58,9 @@ class Sent(serializers.Serializer[Any]):
                 if name not in self.fields and name not in read:
                     wrong[str(name)[:SHOWN]] = [self._unknown(str(name)[:SHOWN])]
         else:
-            self.fail("invalid")
+            raise serializers.ValidationError(
+                {api_settings.NON_FIELD_ERRORS_KEY: [str(self.error_messages["invalid"])]}
+            )
         try:
             clean = super().to_internal_value(data)
         except serializers.ValidationError as error:

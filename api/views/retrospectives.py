@@ -71,7 +71,8 @@ class Retrospectives(Door):
             is_mine=asked.get("author") == "me",
         )
         pages = Pages()
-        rows = pages.cut(_light(reports.find(self.person, query).rows), request)
+        found = reports.find(self.person, query, has_facets=False)
+        rows = pages.cut(_light(found.rows), request)
         return pages.answer(self.shown(ReportRow, rows, is_many=True))
 
     @described(

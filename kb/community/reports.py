@@ -62,8 +62,8 @@ class Found:
     """Whether the words are in more than MOST_MATCHES reports, of which these are the newest."""
 
 
-def find(person: User, query: ReportQuery) -> Found:
-    """What this person may read and the query asks for."""
+def find(person: User, query: ReportQuery, *, has_facets: bool = True) -> Found:
+    """What this person may read and the query asks for; facets are counted unless told otherwise."""
     rows, is_capped = queries.reports_visible_to(person), False
     if query.prompt:
         rows = rows.filter(version__prompt__slug=query.prompt)
@@ -80,7 +80,8 @@ def find(person: User, query: ReportQuery) -> Found:
         )
         rows = rows.filter(pk__in=[hit.object_id for hit in hits.hits])
         is_capped = hits.total > MOST_MATCHES
-    counts = {name: _count(_narrowed(rows, query, besides=name), FACETS[name]) for name in FACETS}
+    counted = FACETS if has_facets else {}
+    counts = {name: _count(_narrowed(rows, query, besides=name), FACETS[name]) for name in counted}
     return Found(_narrowed(rows, query), counts, is_capped)
 
 

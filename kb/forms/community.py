@@ -44,11 +44,6 @@ LONGEST_VALUE = 80
 LONGEST_SLUG = 100
 MOST_VALUES = 20
 WISH_LENGTH = 2_000
-QUICK = (
-    "title", "use_case", "version", "tool", "model", "outcome", "minutes_checking", "quality",
-    "lesson",
-)  # fmt: skip
-"""The eight answers on one screen; tool and model are one."""
 _REPORT_ADDRESS = re.compile(r"/retrospectives/([0-9]{1,18})")
 _PROMPT_ADDRESS = re.compile(r"/prompts/([-\w]+)")
 _FAMILIARITY = [
@@ -196,9 +191,7 @@ class ReportForm(forms.Form):
     )
     minutes_waiting = minutes_field(gettext_lazy("Minutes waiting"), required=False)
     minutes_without = minutes_field(gettext_lazy("Minutes it takes without AI"), required=False)
-    minutes_basis = optional(
-        Retrospective.MinutesBasis.choices, gettext_lazy("How you know that")
-    )
+    minutes_basis = optional(Retrospective.MinutesBasis.choices, gettext_lazy("How you know that"))
     is_parallel_work = forms.BooleanField(
         label=gettext_lazy("I did other work meanwhile"), required=False
     )
@@ -272,28 +265,33 @@ class ReportForm(forms.Form):
         department: Department | None,
         tools: Sequence[Tool],
         use_cases: Sequence[UseCase],
-        has_follow_ups: bool = True,
-        is_correction: bool = False,
+        corrected: Retrospective | None = None,
         **more: Any,
     ) -> None:
-        """`department` is the one of the profile. A correction insists on nothing that was left open."""
+        """`department` is the one of the profile.
+
+        A correction insists on nothing that was left open, keeps its version even when the prompt is
+        not open to the author any more, and leaves follow-ups to the page of the report.
+        """
         super().__init__(data, **more)
         self.person = person
-        self.department_of_profile = department
+        self.kept_version = corrected.version if corrected else None
         self._rows: dict[str, Mapping[str, BilingualName | Tool]] = {}
         if data is None:
             self.fields["title"].widget.attrs["autofocus"] = True
         self._let_choose("use_case", use_cases, _("Something else"))
         self._let_choose("tool", tools, _("Another tool"))
         self._let_choose("department", list(Department.objects.all()), "")
-        cast("forms.Select", self.fields["version"].widget).choices = _version_choices(offered)
+        cast("forms.Select", self.fields["version"].widget).choices = _version_choices(
+            offered, self.kept_version
+        )
         self._choices("language", _languages(self.initial.get("language")))
         self._choices("is_anonymous", _names_shown(person, department))
-        if is_correction:
+        if corrected is not None:
             for name in ("use_case", "version", "tool", "minutes_checking", "quality"):
                 self.fields[name].required = False
         _ask_kindly(self)
-        self.follow_up_rows = FOLLOW_UP_ROWS if has_follow_ups else ()
+        self.follow_up_rows = FOLLOW_UP_ROWS if corrected is None else ()
         for number in self.follow_up_rows:
             self.fields |= follow_up_fields(f"todo_{number}_")
 
@@ -311,6 +309,8 @@ class ReportForm(forms.Form):
         chosen = self.cleaned_data["version"]
         if chosen in ("", NO_PROMPT):
             return None
+        if self.kept_version is not None and chosen == str(self.kept_version.pk):
+            return self.kept_version
         version = _readable_version(self.person, chosen)
         if version is None:
             raise forms.ValidationError(_("This prompt is not open to you any more. Choose again."))
@@ -592,8 +592,10 @@ def _readable_version(person: User, chosen: str) -> PromptVersion | None:
     return rows.filter(pk=int(chosen), prompt__in=prompts_visible_to(person)).first()
 
 
-def _version_choices(offered: Sequence[Prompt]) -> list[tuple[Any, Any]]:
-    groups = [
+def _version_choices(
+    offered: Sequence[Prompt], kept: PromptVersion | None
+) -> list[tuple[Any, Any]]:
+    groups: list[tuple[Any, Any]] = [
         (
             prompt.title,
             [
@@ -603,6 +605,9 @@ def _version_choices(offered: Sequence[Prompt]) -> list[tuple[Any, Any]]:
         )
         for prompt in offered
     ]
+    if kept is not None and kept.prompt_id not in [prompt.pk for prompt in offered]:
+        words = _("the one you reported on, version %(number)s") % {"number": kept.number}
+        groups.insert(0, (str(kept.pk), words))
     return [("", _("Choose…")), *groups, (NO_PROMPT, _("No stored prompt: I wrote my own"))]
 
 

@@ -108,9 +108,10 @@ def up(terminal: Terminal, environ: Mapping[str, str]) -> int:
         except StopAsked:
             terminal.line()
         finally:
-            with terminal.step("Stopped"):
+            with terminal.step("Stopping") as step:
                 stop_all([one.child for one in processes if one.child is not None], requests.hurry)
                 servers.stop(requests.hurry)
+                step.detail = "all has ended"
             crew.dismiss()
     return 0
 

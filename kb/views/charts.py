@@ -81,6 +81,12 @@ class Chart:
     spans: Sequence[Span]
 
     @property
+    def is_one_day(self) -> bool:
+        """Whether times tell more than dates."""
+        days = {point.night.slot.date() for point in self.points}
+        return len(days) == 1
+
+    @property
     def tones(self) -> frozenset[str]:
         """The marks that occur, for the legend."""
         return frozenset(point.tone for point in self.points)

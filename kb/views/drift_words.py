@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django.utils import formats
@@ -23,6 +23,7 @@ from kb.templatetags.retex import percent
 RAREST = 1_000_000
 """Beyond one in a million a chance is no longer told apart: the model behind it is not that exact."""
 SIGNIFICANT_DIGITS = 2
+SHORTEST_MS = 100
 CENT = Decimal("0.01")
 SIGNS: Mapping[str, str] = {"EUR": "€", "GBP": "£", "USD": "$"}
 
@@ -47,7 +48,10 @@ def money(amount: Decimal | None, currency: str) -> str:
         return ""
     is_tiny = 0 < amount < CENT
     number = formats.number_format(
-        CENT if is_tiny else amount, decimal_pos=2, use_l10n=True, force_grouping=True
+        CENT if is_tiny else amount.quantize(CENT, ROUND_HALF_UP),
+        decimal_pos=2,
+        use_l10n=True,
+        force_grouping=True,
     )
     if currency in SIGNS:
         sum_words = _("%(sign)s%(amount)s") % {"sign": SIGNS[currency], "amount": number}
@@ -60,7 +64,9 @@ def seconds(milliseconds: int | None) -> str:
     """A wait, '' for an unknown one: '1.4 s'."""
     if milliseconds is None:
         return ""
-    return f"{formats.number_format(milliseconds / 1000, decimal_pos=1, use_l10n=True)}\u00a0s"
+    if milliseconds < SHORTEST_MS:
+        return _("under 0.1 s")
+    return f"{formats.number_format(round(milliseconds / 1000, 1), decimal_pos=1, use_l10n=True)}\u00a0s"
 
 
 def schedule_words(text: str) -> str:

@@ -59,7 +59,7 @@ def new(request: HttpRequest) -> HttpResponse:
     """Write a new prompt."""
     person = signed_in(request)
     if not rules.can_publish(person):
-        return _not_an_author(request, person)
+        return _not_an_author(request)
     return _editor(request, person, None)
 
 
@@ -69,7 +69,7 @@ def edit(request: HttpRequest, slug: str) -> HttpResponse:
     person = signed_in(request)
     found = queries.by_slug(person, slug)
     if not rules.can_edit(person, found, [row.pk for row in found.departments.all()]):
-        return _not_an_author(request, person, found)
+        return _not_an_author(request, found)
     return _editor(request, person, found)
 
 
@@ -148,8 +148,13 @@ def _save(form: PromptForm, do: str) -> Prompt:
 
 
 def _saved(request: HttpRequest, saved: Prompt, before: Prompt | None) -> HttpResponse:
+    return _leave(request, saved, _news(saved, before))
+
+
+def _leave(request: HttpRequest, saved: Prompt, news: str) -> HttpResponse:
+    """On to the prompt, or back into its draft; the device may forget its copy."""
+    messages.success(request, news)
     is_draft = saved.status == Prompt.Status.DRAFT
-    messages.success(request, _news(saved, before))
     response = redirect("prompt-edit" if is_draft else "prompt", slug=saved.slug)
     copy = request.POST.get("copy", "")
     if _COPY.fullmatch(copy):
@@ -220,13 +225,11 @@ def _preview_context(form: PromptForm) -> dict[str, Any]:
         "system_pieces": pieces(texts["system"], variables, {}) if texts["system"] else [],
         "is_long": len(texts["text"]) > LONG_TEXT,
         "html": html if any(html.values()) else {},
-        "language": form["language"].value() or form.guessed_language(texts["text"]),
+        "text_language": form["language"].value() or form.guessed_language(texts["text"]),
     }
 
 
-def _not_an_author(
-    request: HttpRequest, person: User, prompt: Prompt | None = None
-) -> HttpResponse:
+def _not_an_author(request: HttpRequest, prompt: Prompt | None = None) -> HttpResponse:
     admins = User.objects.filter(
         is_active=True,
         memberships__department=None,
@@ -234,7 +237,6 @@ def _not_an_author(
     ).order_by("name")
     context = {
         "prompt": prompt,
-        "is_author": rules.can_publish(person),
         "admins": list(admins[:ADMINS_NAMED]),
     }
     return render(request, "prompts/not_an_author.html", context, status=403)
@@ -250,8 +252,10 @@ def _conflict(request: HttpRequest, form: PromptForm) -> HttpResponse:
     theirs = PromptForm.of(prompt, form.person)
     changes = _changes(form, theirs)
     if not any(changes.values()):
-        messages.success(request, _("Saved already; nothing was left to change."))
-        return redirect("prompt", slug=prompt.slug)
+        if request.POST.get("do") == "publish" and prompt.status == Prompt.Status.DRAFT:
+            published = actions.publish(prompt=prompt, by=form.person, now=timezone.now())
+            return _saved(request, published, prompt)
+        return _leave(request, prompt, _("Saved already; nothing was left to change."))
     data = request.POST.copy()
     data["edition"] = str(prompt.edition)
     context = {

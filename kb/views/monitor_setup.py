@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -42,7 +43,9 @@ def new(request: HttpRequest, slug: str) -> HttpResponse:
         return render(request, "drift/no_model.html", {"prompt": prompt})
     page = _SetupPage(request, prompt, version, targets)
     if request.method != "POST":
-        return page.show(_first_draft(person, prompt, targets))
+        others = list(queries.monitors_of(prompt))
+        draft = _first_draft(person, prompt, targets, others)
+        return page.show(draft, copied_from=others[0] if others else None)
     return page.answer(lambda setup: _create(request, person, prompt, version, setup))
 
 
@@ -96,17 +99,19 @@ class _SetupPage:
                 return response
         return self._render(setup, "drift/setup.html", status=422)
 
-    def show(self, draft: Draft, *, fragment: str = "") -> HttpResponse:
+    def show(
+        self, draft: Draft, *, fragment: str = "", copied_from: Monitor | None = None
+    ) -> HttpResponse:
         """The page as it stands, or the part of it a change concerns."""
         setup = self._setup(draft)
         if fragment and wants_fragment(self.request):
             return self._render(setup, f"drift/setup.html#{fragment}")
-        return self._render(setup, "drift/setup.html")
+        return self._render(setup, "drift/setup.html", copied_from=copied_from)
 
     def _setup(self, draft: Draft, *, is_judged: bool = False) -> Setup:
         return Setup(draft, targets=self.targets, variables=self.variables, is_judged=is_judged)
 
-    def _render(self, setup: Setup, name: str, status: int = 200) -> HttpResponse:
+    def _render(self, setup: Setup, name: str, status: int = 200, **more: Any) -> HttpResponse:
         repeats = self.found.baseline_repeats if self.found else BASELINE_REPEATS
         draft = setup.draft
         effort = queries.effort(
@@ -127,6 +132,7 @@ class _SetupPage:
             "effort": effort,
             "cost_a_month": money(effort.cost_a_month, effort.currency),
             "cost_of_baseline": money(effort.cost_of_baseline, effort.currency),
+            **more,
         }
         return render(self.request, name, context, status=status)
 
@@ -185,9 +191,10 @@ def _place_refusals(setup: Setup, error: Invalid) -> None:
         setup.add_problem("id_target_0", _("Model"), str(error))
 
 
-def _first_draft(person: User, prompt: Prompt, targets: Sequence[Target]) -> Draft:
+def _first_draft(
+    person: User, prompt: Prompt, targets: Sequence[Target], others: Sequence[Monitor]
+) -> Draft:
     """Begun for the person: cases of another monitor of the prompt, else what they filled in last."""
-    others = list(queries.monitors_of(prompt))
     taken = {other.target_id for other in others}
     free = [target for target in targets if target.pk not in taken] or list(targets)
     real = [target for target in free if target.connection.provider != SIMULATED]

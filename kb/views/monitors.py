@@ -38,6 +38,8 @@ LARGE_NIGHTS = 60
 OWN_SHOWN = 5
 LONGEST_SHOWN = 20_000
 """Characters of an answer that are drawn and compared; the longest useful ones have some 10,000."""
+LEAST_IN_COMMON = 0.2
+"""Share of the longer answer both must have for words to be marked; below, all would be colour."""
 MOST_COMPARED = 12
 """Changed cases whose answers are laid side by side; the rest is on the page of the run."""
 UNREMARKABLE = ("cancelled", "epoch_ended", "missed", "no_baseline", "still_running")
@@ -206,19 +208,33 @@ def _trouble_of(night: queries.Night) -> words.Trouble | None:
 def _compared(change: queries.CaseChange, version: PromptVersion) -> Compared:
     old = change.baseline_answer.text[:LONGEST_SHOWN] if change.baseline_answer else ""
     new = change.answer.text[:LONGEST_SHOWN] if change.answer else ""
-    pieces = diff.word_diff(old, new).pieces
+    then, now = _side_by_side(old, new)
     return Compared(
         change=change,
         values=words.values_of(change.case, version),
         failed=_failed_checks(change.case, change.answer),
-        then=[_stretch(piece) for piece in pieces if piece.op != "insert"],
-        now=[_stretch(piece) for piece in pieces if piece.op != "delete"],
+        then=then,
+        now=now,
     )
 
 
-def _stretch(piece: diff.Piece) -> words.Stretch:
-    """Spaces alone are not marked: nobody reads them, and indentation would hide what counts."""
-    return words.Stretch("same" if piece.text.isspace() else piece.op, piece.text)
+def _side_by_side(old: str, new: str) -> tuple[list[words.Stretch], list[words.Stretch]]:
+    """Both texts, each with what only it has marked; unmarked when they have next to nothing in common.
+
+    Spaces alone are not marked: nobody reads them, and indentation would hide what counts.
+    """
+    pieces = diff.word_diff(old, new).pieces
+    common = sum(len(piece.text) for piece in pieces if piece.op == "same")
+    if common < LEAST_IN_COMMON * max(len(old), len(new)):
+        return [words.Stretch("same", old)], [words.Stretch("same", new)]
+    marked = [
+        words.Stretch("same" if piece.text.isspace() else piece.op, piece.text) for piece in pieces
+    ]
+    kept = list(zip(pieces, marked, strict=True))
+    return (
+        [stretch for piece, stretch in kept if piece.op != "insert"],
+        [stretch for piece, stretch in kept if piece.op != "delete"],
+    )
 
 
 def _failed_checks(case: TestCase, answer: Completion | None) -> list[words.Check]:

@@ -89,7 +89,7 @@ def retrospectives(request: HttpRequest) -> HttpResponse:
     query = to_report_query(request.GET)
     found = reports.find(person, query)
     if request.GET.get("format") == "csv":
-        return _export(found)
+        return _export(person, found)
     page = Paginator(found.rows, PAGE_SIZE).get_page(request.GET.get("page"))
     boxes = _boxes(query, found)
     context = {
@@ -176,7 +176,7 @@ def _about(person: User, slug: str) -> dict[str, Any]:
 # --- the export ----------------------------------------------------------------------------------
 
 
-def _export(found: reports.Found) -> HttpResponse:
+def _export(person: User, found: reports.Found) -> HttpResponse:
     """All pages of the list as a table that spreadsheets open."""
     count = found.rows.count()
     if count > MOST_EXPORTED:
@@ -186,7 +186,7 @@ def _export(found: reports.Found) -> HttpResponse:
         )
     # A French spreadsheet reads a decimal comma, and so wants semicolons between cells.
     separator = ";" if (get_language() or "").startswith("fr") else ","
-    rows = [_exported(report) for report in found.rows.defer("html")]
+    rows = [_exported(person, report) for report in found.rows.defer("html")]
     header = [str(label) for label in _columns()]
     name = f"retrospectives-{timezone.localdate().isoformat()}.csv"
     return HttpResponse(
@@ -211,11 +211,12 @@ def _columns() -> list[str]:
     ]  # fmt: skip
 
 
-def _exported(report: Retrospective) -> list[Cell]:
+def _exported(person: User, report: Retrospective) -> list[Cell]:
     """One row, in the order of _columns."""
     reckoned = reports.reckon(report)
     kinds = dict(Retrospective.IncidentKind.choices)
     version = report.version
+    prompt = version.prompt if version and prompts.is_readable(version.prompt, person) else None
     return [
         report.pk,
         timezone.localdate(report.created).isoformat(),
@@ -226,7 +227,7 @@ def _exported(report: Retrospective) -> list[Cell]:
         "" if report.is_anonymous else str(report.author or ""),
         str(report.department or ""),
         str(report.use_case or ""),
-        version.prompt.title if version else "",
+        prompt.title if prompt else "",
         version.number if version else None,
         str(report.tool or ""),
         report.model,
@@ -389,8 +390,7 @@ def _form(
         department=reports.department_of(person),
         tools=tools,
         use_cases=use_cases,
-        has_follow_ups=report is None,
-        is_correction=report is not None,
+        corrected=report,
     )
 
 
@@ -423,7 +423,6 @@ def _guesses(person: User, prompt: Prompt | None, asked: QueryDict) -> dict[str,
         "is_anonymous": "0",
         "task_date": timezone.localdate(),
         "outcome": _SIGNALLED.get(outcome, outcome),
-        "title": asked.get("title", ""),
     }
     last = reports.latest_of(person)
     tools = list(prompt.tools.all()) if prompt else []

@@ -91,7 +91,8 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _run_context(person: User, found: Run, *, whole_case: str) -> dict[str, Any]:
-    is_ended = found.status in Run.FINAL
+    # A run that was answered has ended for people once it is compared.
+    is_ended = found.status in Run.FINAL and found.assessed is not None
     report: DriftReport | None = getattr(found, "report", None)
     answers = queries.answers_of(found) if is_ended else []
     rows = [row for _case, case_rows in answers for row in case_rows]

@@ -40,7 +40,7 @@ ICONS = (
     "info", "partly", "lab", "link", "next", "back",
 )  # fmt: skip
 _NIGHTS = (
-    1.0, 1.0, 0.95, 1.0, 1.0, 0.9, 1.0, None, 1.0, 0.95, 1.0, 1.0, 0.6, 0.55, 0.65, 0.6,
+    0.95, 1.0, 0.95, 1.0, 0.9, 0.9, 1.0, None, 1.0, 0.95, 1.0, 1.0, 0.6, 0.55, 0.65, 0.6,
 )  # fmt: skip
 _KEPT = "Keep the words of the contract, do not give advice, and say so when a clause is missing or cannot be read."
 _BEFORE = f"Summarise the contract in five points. {_KEPT}"

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import time_machine
 from django.core.cache import cache
 from django.test import Client
 
@@ -58,3 +59,9 @@ def _no_leftover_counts(settings):
     """Each test counts its own requests."""
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     cache.clear()
+
+
+@pytest.fixture
+def time_machine_at():
+    """Freeze the clock at a number of seconds since 1970."""
+    return lambda seconds: time_machine.travel(seconds, tick=False)

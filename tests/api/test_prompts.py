@@ -366,11 +366,11 @@ class TestTheList:
             for number in (1, 2, 3)
         ]
 
-        base = "http://testserver/api/v1/prompts/?language=fr&page_size=2"
+        base = "http://testserver/api/v1/prompts/?language=fr"
         assert [(p["count"], p["next"], p["previous"], len(p["results"])) for p in pages] == [
-            (5, f"{base}&page=2", None, 2),
-            (5, f"{base}&page=3", base, 2),
-            (5, None, f"{base}&page=2", 1),
+            (5, f"{base}&page=2&page_size=2", None, 2),
+            (5, f"{base}&page=3&page_size=2", f"{base}&page_size=2", 2),
+            (5, None, f"{base}&page=2&page_size=2", 1),
         ]
         assert len({row["id"] for page in pages for row in page["results"]}) == 5
 
@@ -388,15 +388,15 @@ class TestTheList:
         publish(1)
         make_monitor()
         caller.get("prompts/")  # the use of the token is noted once a minute
-        with django_assert_num_queries(13) as few:
+        with django_assert_num_queries(12):
             caller.get("prompts/")
         publish(18)
 
-        with django_assert_num_queries(len(few.captured_queries)):
+        with django_assert_num_queries(12):
             answer = caller.get("prompts/")
 
         assert len(answer.json()["results"]) == 20
-        with django_assert_num_queries(len(few.captured_queries)):
+        with django_assert_num_queries(12):
             caller.get("prompts/?full=1")
 
 

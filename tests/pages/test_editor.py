@@ -635,6 +635,19 @@ def test_the_preview_is_the_published_page_to_the_byte(client, author):
     assert len(story(page)) == 4
 
 
+def test_the_preview_speaks_the_language_of_the_prompt_not_of_the_reader(client):
+    reader = make_person("author", language="fr")
+    client.force_login(reader)
+    prompt = make_prompt(
+        reader, language="en", write_up=WriteUpSections(worked="Yes."), summary="A word."
+    )
+
+    preview = part(client.get(edit_url(prompt)), r'<section id="preview".*?</section>')
+
+    assert re.findall(r'lang="(\w+)"', preview) == ["en", "en", "en", "en", "fr"]
+    assert "· English" in preview
+
+
 def test_a_half_written_row_does_not_spoil_the_preview(client, author):
     preview = client.post(
         "/prompts/preview/",
@@ -806,6 +819,17 @@ def test_sending_the_same_form_twice_is_saving_once(client, author):
     prompt.refresh_from_db()
     assert prompt.versions.count() == 2
     assert "Saved already" in again.content.decode()
+    assert client.cookies["retex_saved"].value == "abc"
+
+
+def test_a_draft_is_published_from_a_stale_tab_when_nothing_differs(client, author):
+    draft = make_prompt(author, status="draft")
+    sent = typed(draft, do="publish", edition=0)
+
+    response = client.post(edit_url(draft), sent)
+
+    draft.refresh_from_db()
+    assert (response.url, draft.status) == (f"/prompts/{draft.slug}/", "published")
 
 
 def test_a_change_that_left_no_version_is_somebodys(client, author, race):

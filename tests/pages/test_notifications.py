@@ -237,6 +237,11 @@ def test_a_damaged_link_ends_nothing(client, method):
     assert mailed(person, "drifted")
 
 
+@pytest.mark.parametrize("token", ["%00", "a:b:c", "x" * 5000, "%ff", "WzEsMl0:1:1"])
+def test_no_link_breaks_the_page(client, token):
+    assert client.get(f"/unsubscribe/{token}/").status_code == 422
+
+
 def test_the_page_speaks_the_recipient_s_language_until_somebody_chooses_one(client):
     person = make_person(language="fr")
     path = f"/unsubscribe/{actions.unsubscribe_token(person, 'drifted')}/"

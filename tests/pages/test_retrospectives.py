@@ -13,6 +13,7 @@ from kb.community import actions as community
 from kb.community import reports
 from kb.community.models import FollowUp, Retrospective, UsageSignal
 from kb.notifications.models import Notification
+from kb.prompts import actions as prompt_actions
 from kb.views import retrospectives as views
 from tests.factories import (
     NOW,
@@ -536,6 +537,17 @@ def test_a_follow_up_is_hidden_with_its_report(signed_in, author, colleague, str
     answers = [signed_in(p).post(url, {"state": "done"}) for p in (colleague, stranger)]
 
     assert [answer.status_code for answer in answers] == [404, 404]
+
+
+def test_an_owner_who_lost_every_role_changes_nothing(signed_in, colleague, follow_up):
+    Membership.objects.filter(person=colleague).delete()
+
+    response = signed_in(colleague).post(
+        reverse("follow-up", args=[follow_up.pk]), {"state": "done"}
+    )
+
+    follow_up.refresh_from_db()
+    assert (response.status_code, follow_up.state) == (404, "open")
 
 
 def test_a_follow_up_is_swapped_in_place(signed_in, colleague, follow_up):
@@ -1085,6 +1097,41 @@ def test_words_beyond_the_limit_are_said_to_be_cut(signed_in, author, prompt, mo
 
     assert titles(response) == ["New table"]
     assert "among the newest 1." in response.content.decode()
+
+
+def test_a_prompt_that_was_closed_is_not_named_in_ones_own_report(
+    signed_in, author, colleague, legal, prompt
+):
+    report = make_report(prompt, colleague, now=timezone.now(), title="My use")
+    hide = prompt_actions.PromptFields(
+        title="Case of Mrs X", departments=[legal], visibility="departments"
+    )
+    prompt_actions.edit_prompt(prompt=prompt, fields=hide, by=author, now=NOW, based_on=None)
+    client = signed_in(colleague)
+    url = reverse("retrospectives")
+
+    answers = [client.get(url), client.get(url, {"format": "csv"}), page_of(client, report),
+               client.get(edit_url(report)), client.get(reverse("mine"))]  # fmt: skip
+
+    pages = [answer.content.decode() for answer in answers]
+    assert ["My use" in page for page in pages] == [True] * 5
+    assert ["Case of Mrs X" in page for page in pages] == [False] * 5
+
+
+def test_a_correction_keeps_the_version_of_a_prompt_that_was_closed(
+    signed_in, author, colleague, legal, prompt
+):
+    report = make_report(prompt, colleague, now=timezone.now())
+    hide = prompt_actions.PromptFields(departments=[legal], visibility="departments")
+    prompt_actions.edit_prompt(prompt=prompt, fields=hide, by=author, now=NOW, based_on=None)
+    client = signed_in(colleague)
+    form = client.get(edit_url(report)).context["form"]
+
+    answers = eight_answers(prompt, title="Better", version=form["version"].value())
+    client.post(edit_url(report), answers)
+
+    report.refresh_from_db()
+    assert (report.title, report.version) == ("Better", prompt.current)
 
 
 # --- the export ----------------------------------------------------------------------------------

@@ -176,6 +176,23 @@ def test_strangers_find_every_page_before_sign_in_in_their_language(client, name
     assert 'class="entrance"' in response.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        (LOGIN, {"login": "a\x00@company.test", "password": "\x00"}),
+        (LOGIN, {"login": "x" * 5000, "password": "x" * 5000}),
+        (LOGIN, {}),
+        (RESET, {"email": "\x00"}),
+        (RESET, {"email": "a" * 300 + "@company.test"}),
+        ("/accounts/password/reset/key/zzzzzzzzzzzzz-set-password/", {"password1": "x"}),
+        ("/accounts/password/reset/key/1-%00/", {}),
+        ("/accounts/confirm-email/x/", {}),
+    ],
+)
+def test_nothing_typed_breaks_the_pages(client, path, data):
+    assert client.post(path, data).status_code in (200, 404)
+
+
 # --- Passwords ---------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1017 @@
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from kombu.exceptions import OperationalError
+
+from kb.drift import actions, queries
+from kb.drift.assertions import TYPES
+from kb.drift.models import Monitor, Run
+from kb.forms.drift import CaseDraft, Draft, RuleDraft, cron_problem, draft_of_rule, item_of_rule
+from kb.llm import actions as llm
+from kb.prompts import actions as prompts
+from kb.prompts.template import Variable
+from kb.tasks import drift as tasks
+from kb.views import drift_words
+from kb.views.charts import pass_rate_chart
+from tests.factories import (
+    NOW,
+    later,
+    make_admin,
+    make_connection,
+    make_department,
+    make_monitor,
+    make_person,
+    make_prompt,
+    make_target,
+)
+from tests.pages.reruns import failure, monitored, play, reply, rerun, words, yes_cases
+
+pytestmark = pytest.mark.django_db
+FRAGMENT = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def author(client):
+    person = make_person("author", make_department("legal"), name="Ada Author")
+    client.force_login(person)
+    return person
+
+
+@pytest.fixture
+def prompt(author):
+    return make_prompt(author, title="Primes", text="Is {{ n }} prime?")
+
+
+@pytest.fixture
+def colleague():
+    return make_person("author", make_department("sales"), name="Carl Colleague")
+
+
+def told(response):
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+def queries_of(client, path):
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path).status_code == 200
+    return len(captured)
+
+
+def show(client, monitor):
+    return client.get(reverse("monitor", args=[monitor.pk]))
+
+
+def hidden_from(client, monitor, person):
+    client.force_login(person)
+    return [
+        client.get(reverse("monitor", args=[monitor.pk])).status_code,
+        client.post(reverse("monitor-baseline", args=[monitor.pk])).status_code,
+    ]
+
+
+class TestTheList:
+    def test_trouble_comes_first_with_rates_and_counts(self, client, author, prompt):
+        quiet = monitored(prompt=prompt)
+        rerun(quiet, "yes", later(days=1))
+        drifted = monitored(prompt=make_prompt(author, title="Sums", text="Is {{ n }} even?"))
+        rerun(drifted, "no", later(days=1))
+        fresh = make_monitor(make_prompt(author, title="New", text="{{ n }}?"))
+
+        response = client.get(reverse("monitors"))
+
+        assert [row.monitor for row in response.context["rows"]] == [drifted, fresh, quiet]
+        assert response.context["counts"] == {
+            "drifted": 1,
+            "suspect": 0,
+            "halted": 0,
+            "new": 1,
+            "learning": 0,
+            "stable": 1,
+        }
+        assert "0% pass now, 100% in the baseline" in words(response)
+
+    def test_a_state_and_a_department_narrow_it_down(self, client, author):
+        legal, sales = make_department("legal"), make_department("sales")
+        rows = [
+            make_monitor(make_prompt(author, text="{{ n }}", departments=[place]))
+            for place in (legal, sales)
+        ]
+
+        found = [
+            [row.monitor for row in client.get(reverse("monitors"), query).context["rows"]]
+            for query in (
+                {"department": "legal"},
+                {"state": "new", "department": "sales"},
+                {"state": "stable"},
+                {"state": "nonsense", "department": "nowhere"},
+            )
+        ]
+
+        assert found == [rows[:1], rows[1:], [], rows[::-1]]
+
+    def test_a_halted_monitor_is_counted_as_halted_and_nothing_else(self, client, author, prompt):
+        monitor = make_monitor(prompt)
+        Monitor.objects.filter(pk=monitor.pk).update(halt="cases_do_not_fit")
+
+        counts = client.get(reverse("monitors")).context["counts"]
+
+        assert {state: count for state, count in counts.items() if count} == {"halted": 1}
+
+    def test_what_one_may_not_read_is_not_counted(self, client, author, colleague):
+        secret = make_prompt(
+            author,
+            text="{{ n }}",
+            visibility="departments",
+            departments=[make_department("legal")],
+        )
+        monitor = make_monitor(secret)
+        client.force_login(colleague)
+
+        response = client.get(reverse("monitors"))
+
+        assert (response.context["total"], hidden_from(client, monitor, colleague)) == (
+            0,
+            [404, 404],
+        )
+
+    def test_without_a_model_an_administrator_is_led_to_add_one(self, client, author):
+        pages = []
+        for person in (author, make_admin()):
+            client.force_login(person)
+            pages.append(client.get(reverse("monitors")).content.decode())
+
+        assert [reverse("connection-new") in page for page in pages] == [False, True]
+        assert "An administrator has to connect a model first" in pages[0]
+
+    def test_with_a_model_one_is_led_to_ones_own_prompts(self, client, author, prompt):
+        make_target()
+
+        page = client.get(reverse("monitors")).content.decode()
+
+        assert reverse("monitor-new", args=[prompt.slug]) in page
+
+    def test_a_part_is_given_to_a_script(self, client, author, prompt):
+        make_monitor(prompt)
+
+        page = client.get(reverse("monitors"), headers=FRAGMENT).content.decode()
+
+        assert page.lstrip().startswith('<div id="monitors"')
+
+    def test_three_monitors_take_as_many_queries_as_one(self, client, author, prompt):
+        monitored(prompt=prompt)
+        client.get(reverse("monitors"))
+        one = queries_of(client, reverse("monitors"))
+        for number in range(2):
+            other = monitored(prompt=make_prompt(author, text=f"{number} {{{{ n }}}}"))
+            rerun(other, "no", later(days=1))
+
+        assert queries_of(client, reverse("monitors")) == one
+
+
+class TestThePageOfAMonitor:
+    def test_a_new_one_has_one_action(self, client, author, prompt):
+        page = show(client, make_monitor(prompt)).content.decode()
+
+        assert [
+            reverse(f"monitor-{name}", args=[Monitor.objects.get().pk]) in page
+            for name in ("baseline", "run", "accept", "pause")
+        ] == [True, False, False, False]
+
+    def test_a_fresh_baseline_waits_for_its_first_comparison(self, client, author, prompt):
+        text = words(show(client, monitored(prompt=prompt)))
+
+        assert "The baseline is recorded" in text
+        assert "The baseline comes from a single session." in text
+
+    def test_a_fall_is_told_with_its_numbers_and_its_chance(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        rerun(monitor, lambda text: "no" if "Is 0" not in text else "yes", later(days=1))
+        rerun(monitor, "no", later(days=2))
+
+        text = words(show(client, monitor))
+
+        assert (
+            "The answers have become worse 0% of the answers pass all their checks (0 of 3); "
+            "in the baseline it was 100% (of 15 answers). Had nothing changed, so few passes would "
+            "come up about 1 in 220 times."
+        ) in text
+        assert "3 of 3 test cases changed" in text
+        assert "The answer must contain “yes”. “yes” is missing." in text
+
+    def test_a_rise_is_told_as_one(self, client, author, prompt):
+        monitor = monitored(prompt=prompt, answer="no")
+        rerun(monitor, "yes", later(days=1))
+
+        text = words(show(client, monitor))
+
+        assert "The answers have become better 100% of the answers pass" in text
+
+    def test_the_usual_is_not_called_better_or_worse(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        rerun(monitor, lambda text: "no" if "Is 1" in text else "yes", later(days=1))
+
+        text = words(show(client, monitor))
+
+        assert "The answers are as they were 67% of the answers" in text
+        assert "Such a difference comes up by chance alone." in text
+
+    def test_too_few_cases_are_said_to_prove_nothing(self, client, author, prompt):
+        monitor = monitored(count=2, prompt=prompt)
+        rerun(monitor, "no", later(days=1))
+
+        text = words(show(client, monitor))
+
+        assert "But there are too few answers for any change to show; add test cases." in text
+        assert "With 2 test cases, no single run can prove a change." in text
+
+    def test_then_and_now_stand_side_by_side_with_what_differs_marked(self, client, author, prompt):
+        monitor = monitored(prompt=prompt, answer="I would say yes to that.")
+        rerun(monitor, "I would say no to that.", later(days=1))
+
+        page = show(client, monitor).content.decode()
+
+        assert '<del><span class="visually-hidden">removed: </span>yes</del>' in page
+        assert '<ins><span class="visually-hidden">added: </span>no</ins>' in page
+
+    def test_answers_with_nothing_in_common_are_shown_plain(self, client, author, prompt):
+        monitor = monitored(prompt=prompt, answer="yes indeed")
+        rerun(monitor, "Votre demande reste sans suite.", later(days=1))
+
+        page = show(client, monitor).content.decode()
+
+        assert ("<del>" in page, "Votre demande reste sans suite." in page) == (False, True)
+
+    def test_an_answer_never_becomes_markup(self, client, author, prompt):
+        monitor = monitored(prompt=prompt, answer="yes")
+        rerun(monitor, "<script>alert(1)</script> no", later(days=1))
+
+        page = show(client, monitor).content.decode()
+
+        assert ("<script>alert" in page, "&lt;script&gt;alert" in page) == (False, True)
+
+    def test_a_failed_run_says_what_to_do(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        rerun(monitor, failure("auth"), later(days=1))
+
+        text = words(show(client, monitor))
+
+        assert "The provider refused the key." in text
+        assert "This is for an administrator." in text
+
+    def test_halted_says_why_and_leads_to_the_test_cases(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        prompts.edit_prompt(
+            prompt=prompt,
+            fields=prompts.PromptFields(text="Is {{ n }} prime in base {{ base }}?"),
+            by=author,
+            now=later(hours=1),
+            based_on=None,
+        )
+        actions.follow_new_versions(now=later(hours=2))
+
+        page = show(client, monitor).content.decode()
+
+        assert "the test cases no longer fill all its blanks" in page
+        assert reverse("monitor-edit", args=[monitor.pk]) in page
+
+    def test_simulated_is_said(self, client, author, prompt):
+        text = words(show(client, monitored(prompt=prompt)))
+
+        assert "simulated-stable simulated" in text
+
+    def test_a_reader_sees_everything_and_changes_nothing(self, client, author, prompt, colleague):
+        monitor = monitored(prompt=prompt)
+        rerun(monitor, "no", later(days=1))
+        client.force_login(colleague)
+
+        page = show(client, monitor)
+
+        assert "The answers have become worse" in words(page)
+        assert [
+            client.post(reverse(f"monitor-{name}", args=[monitor.pk])).status_code
+            for name in ("baseline", "run", "accept", "pause", "delete", "edit")
+        ] == [403] * 6
+        assert 'method="post" action="/drift/' not in page.content.decode()
+
+    def test_who_is_not_signed_in_is_asked_to(self, client, author, prompt):
+        monitor = make_monitor(prompt)
+        client.logout()
+
+        assert show(client, monitor).status_code == 302
+
+    def test_sixty_nights_take_as_many_queries_as_two(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        rerun(monitor, "no", later(days=1))
+        show(client, monitor)
+        few = queries_of(client, reverse("monitor", args=[monitor.pk]))
+        for day in range(2, 9):
+            rerun(monitor, "no", later(days=day))
+
+        assert queries_of(client, reverse("monitor", args=[monitor.pk])) == few
+
+    def test_while_a_run_is_under_way_it_asks_again_and_then_renews_the_page(
+        self, client, author, prompt
+    ):
+        monitor = monitored(prompt=prompt)
+        run = actions.request_run(monitor=monitor, by=author, now=later(days=1))
+        url = reverse("monitor", args=[monitor.pk])
+
+        during = client.get(url, headers=FRAGMENT)
+        play(run, "yes", later(days=1))
+        after = client.get(url, headers=FRAGMENT)
+
+        assert "0 of 3 answers are in." in words(during)
+        assert 'hx-trigger="every 2s"' in during.content.decode()
+        assert (after.status_code, after.headers["HX-Refresh"]) == (200, "true")
+
+
+class TestActs:
+    def test_recording_and_running_lead_to_the_run(self, client, author, prompt):
+        monitor = make_monitor(prompt, cases=yes_cases(3))
+
+        first = client.post(reverse("monitor-baseline", args=[monitor.pk]))
+        play(Run.objects.get(), "yes")
+        second = client.post(reverse("monitor-run", args=[monitor.pk]))
+
+        kinds = list(Run.objects.order_by("pk").values_list("kind", "status", "requested_by"))
+        assert kinds == [("baseline", "done", author.pk), ("manual", "queued", author.pk)]
+        assert [first.url, second.url] == [
+            reverse("run", args=[run.pk]) for run in Run.objects.order_by("pk")
+        ]
+
+    def test_a_worker_is_woken_once_the_run_is_written(
+        self, client, author, prompt, monkeypatch, django_capture_on_commit_callbacks
+    ):
+        monitor, rung = make_monitor(prompt), []
+        monkeypatch.setattr(
+            tasks.run, "apply_async", lambda args, **options: rung.append((args, options))
+        )
+
+        with django_capture_on_commit_callbacks(execute=True):
+            client.post(reverse("monitor-baseline", args=[monitor.pk]))
+
+        assert rung == [([Run.objects.get().pk], {"retry": False})]
+
+    def test_a_missing_broker_hinders_nobody(
+        self, client, author, prompt, monkeypatch, django_capture_on_commit_callbacks
+    ):
+        monitor = make_monitor(prompt)
+
+        def away(args, **options):
+            raise OperationalError("nobody there")
+
+        monkeypatch.setattr(tasks.run, "apply_async", away)
+        with django_capture_on_commit_callbacks(execute=True):
+            response = client.post(reverse("monitor-baseline", args=[monitor.pk]))
+
+        assert (response.status_code, Run.objects.get().status) == (302, "queued")
+
+    def test_two_runs_at_once_are_refused_in_words(self, client, author, prompt):
+        monitor = make_monitor(prompt)
+        client.post(reverse("monitor-baseline", args=[monitor.pk]))
+
+        response = client.post(reverse("monitor-baseline", args=[monitor.pk]))
+
+        assert response.status_code == 409
+        assert "has not ended yet" in words(response)
+
+    def test_accepting_makes_the_latest_run_the_baseline(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        ended = rerun(monitor, "no", later(days=1))
+
+        client.post(reverse("monitor-accept", args=[monitor.pk]), {"note": "  New\x00 style "})
+        monitor.refresh_from_db()
+
+        ended.refresh_from_db()
+        assert (monitor.status, monitor.baseline_id, monitor.baseline.note, ended.kind) == (
+            "stable",
+            ended.baseline_id,
+            "New style",
+            "baseline",
+        )
+        assert "The baseline is recorded" in words(show(client, monitor))
+
+    def test_pausing_keeps_everything_and_resuming_plans_the_next_run(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        url = reverse("monitor-pause", args=[monitor.pk])
+
+        paused = client.post(url, {"on": "0"})
+        monitor.refresh_from_db()
+        state = (monitor.is_enabled, monitor.next_slot, monitor.baseline is not None)
+        said = words(client.get(paused.url))
+        client.post(url, {"on": "1"})
+        monitor.refresh_from_db()
+
+        assert state == (False, None, True)
+        assert "Paused: no run comes by itself. Everything is kept." in said
+        assert (monitor.is_enabled, monitor.next_slot is None) == (True, False)
+
+    def test_deleting_first_says_what_goes_and_offers_to_pause(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        url = reverse("monitor-delete", args=[monitor.pk])
+
+        asked = client.get(url)
+        deleted = client.post(url)
+
+        assert "1 run on simulated-stable would go for good" in words(asked)
+        assert reverse("monitor-pause", args=[monitor.pk]) in asked.content.decode()
+        assert deleted.url == reverse("prompt", args=[prompt.slug])
+        assert not Monitor.objects.exists()
+
+
+class TestThePageOfARun:
+    def get(self, client, run, **query):
+        return client.get(reverse("run", args=[run.pk]), query)
+
+    def test_it_renews_itself_until_it_has_been_compared(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        run = actions.request_run(monitor=monitor, by=author, now=later(days=1))
+        asks_again = []
+
+        asks_again.append(self.get(client, run))
+        Run.objects.filter(pk=run.pk).update(status="done", finished=NOW)
+        asks_again.append(self.get(client, run))
+        Run.objects.filter(pk=run.pk).update(assessed=NOW)
+        asks_again.append(self.get(client, run))
+
+        assert ['hx-trigger="every 2s"' in page.content.decode() for page in asks_again] == [
+            True,
+            True,
+            False,
+        ]
+
+    def test_answers_come_with_checks_tokens_wait_and_cost(self, client, author, prompt):
+        account = make_connection()
+        llm.save_price(
+            connection=account,
+            model="simulated-stable",
+            input_per_million=Decimal("2.5"),
+            output_per_million=Decimal(10),
+            currency="EUR",
+            by=make_admin(),
+        )
+        monitor = monitored(prompt=prompt, target=make_target(account))
+
+        text = words(self.get(client, rerun(monitor, "yes", later(days=1))))
+
+        assert "The answer must contain “yes”." in text
+        assert "1.4 s 1,200 tokens read, 50 written less than €0.01" in text.replace("\xa0", " ")
+        assert "Tokens read 3,600 Tokens written 150 Usual wait 1.4 s Cost €0.01" in text.replace(
+            "\xa0", " "
+        )
+        assert "Answered by served-model Fingerprint fp_1" in text
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            *("auth", "not_found", "bad_request", "too_long", "rate_limit", "overloaded"),
+            *("server", "timeout", "connect", "truncated", "bad_reply", "egress", "cancelled"),
+        ],
+    )
+    def test_every_error_of_a_provider_has_words(self, client, author, prompt, kind):
+        monitor = monitored(prompt=prompt)
+        run = rerun(monitor, failure(kind, "Told by the provider."), later(days=1))
+
+        text = words(self.get(client, run))
+
+        trouble = drift_words.TROUBLES[kind]
+        assert f"{trouble.what} {trouble.next_step}" in text
+        assert "Told by the provider." in text
+
+    @pytest.mark.parametrize(
+        ("status", "reason", "said"),
+        [
+            ("skipped", "missed", "Left out Retex was not running at that time."),
+            ("skipped", "no_baseline", "Left out There was no baseline to compare with."),
+            ("skipped", "connection_off", "Left out The connection to the provider was switched"),
+            ("skipped", "still_running", "Left out The run before it had not ended."),
+            ("skipped", "cases_do_not_fit", "Left out The prompt has changed and the test cases"),
+            ("timeout", "worker_lost", "Out of time The program that carried out this run"),
+            ("cancelled", "epoch_ended", "Stopped The prompt, the model or the test cases"),
+            ("over_budget", "", "Over budget The budget for model calls was used up."),
+            ("failed", "from_the_future", "Failed It ended for a reason we have no words for."),
+        ],
+    )
+    def test_every_other_end_has_words(self, client, author, prompt, status, reason, said):
+        run = Run.objects.create(
+            monitor=make_monitor(prompt),
+            slot=NOW,
+            status=status,
+            reason=reason,
+            finished=NOW,
+            assessed=NOW,
+        )
+
+        assert said in words(self.get(client, run))
+
+    def test_what_the_provider_said_is_for_those_who_can_act(
+        self, client, author, prompt, colleague
+    ):
+        monitor = monitored(prompt=prompt)
+        run = rerun(monitor, failure("egress", "10.0.0.7 is closed."), later(days=1))
+        pages = [self.get(client, run)]
+        client.force_login(colleague)
+        pages.append(self.get(client, run))
+
+        assert ["10.0.0.7" in page.content.decode() for page in pages] == [True, False]
+
+    def test_a_baseline_too_few_answered_says_so(self, client, author, prompt):
+        monitor = make_monitor(prompt, cases=yes_cases(3))
+        run = actions.record_baseline(monitor=monitor, by=author, now=NOW)
+
+        ended = play(run, lambda text: "yes" if "Is 0" in text else failure("server"))
+
+        assert (ended.status, Monitor.objects.get().status) == ("done", "new")
+        assert "Too few test cases were answered" in words(self.get(client, ended))
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (reply("", "stop"), "An empty answer."),
+            (reply("I cannot", "refusal"), "The model refused"),
+            (reply("I begin", "length"), "Cut short at its length limit"),
+        ],
+    )
+    def test_what_is_no_plain_answer_is_named(self, client, author, prompt, answer, said):
+        monitor = monitored(prompt=prompt)
+
+        assert said in words(self.get(client, rerun(monitor, answer, later(days=1))))
+
+    def test_a_long_answer_is_shown_in_part_and_whole_when_asked_for(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        run = rerun(monitor, "yes" + "x" * 6_000 + "the end", later(days=1))
+        case = monitor.cases.first()
+
+        pages = [self.get(client, run), self.get(client, run, case=case.pk)]
+
+        assert [page.content.decode().count("the end") for page in pages] == [0, 1]
+
+    def test_stopping_keeps_what_was_answered(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+        run = actions.request_run(monitor=monitor, by=author, now=later(days=1))
+
+        response = client.post(reverse("run-cancel", args=[run.pk]))
+
+        run.refresh_from_db()
+        assert (run.status, response.url) == ("cancelled", reverse("run", args=[run.pk]))
+        assert told(response) == ["The run is stopped. What was answered stays."]
+
+    def test_a_colleague_cannot_stop_it_and_a_stranger_does_not_see_it(
+        self, client, author, prompt, colleague
+    ):
+        run = actions.record_baseline(monitor=make_monitor(prompt), by=author, now=NOW)
+        codes = []
+        for person in (colleague, make_person(None)):
+            client.force_login(person)
+            codes += [
+                self.get(client, run).status_code,
+                client.post(reverse("run-cancel", args=[run.pk])).status_code,
+            ]
+
+        assert codes == [200, 403, 404, 404]
+
+
+def typed(**more):
+    """What the browser sends for one case with one check."""
+    return {
+        "target": str(make_target().pk),
+        "schedule": "nightly",
+        "cron": "",
+        "follows": "yes",
+        "case-0-name": "seven",
+        "case-0-v-n": "7",
+        "case-0-rule-0-kind": "contains",
+        "case-0-rule-0-value": "yes",
+        **more,
+    }
+
+
+class TestSettingUp:
+    def url(self, prompt):
+        return reverse("monitor-new", args=[prompt.slug])
+
+    def test_one_page_is_enough(self, client, author, prompt):
+        more = {
+            "case-3-name": "",
+            "case-3-v-n": "9",
+            "case-3-rule-2-kind": "words-most",
+            "case-3-rule-2-value": "80",
+            "case-3-rule-7-kind": "is-json",
+            "schedule": "custom",
+            "cron": "30 6 * * mon-fri",
+        }
+
+        response = client.post(self.url(prompt), typed(**more))
+
+        made = Monitor.objects.get()
+        assert response.url == reverse("monitor", args=[made.pk])
+        assert (made.schedule, made.owner, made.baseline_repeats, made.follows_current) == (
+            "30 6 * * mon-fri",
+            author,
+            5,
+            True,
+        )
+        assert list(made.cases.values_list("name", "variables", "assertions")) == [
+            ("seven", {"n": "7"}, [{"type": "contains", "value": "yes"}]),
+            (
+                "Case 2",
+                {"n": "9"},
+                [{"type": "word-count", "value": {"max": 80}}, {"type": "is-json"}],
+            ),
+        ]
+
+    def test_it_can_stay_with_the_version_of_today(self, client, author, prompt):
+        client.post(self.url(prompt), typed(follows="no"))
+
+        assert Monitor.objects.get().follows_current is False
+
+    def test_mistakes_are_named_and_nothing_typed_is_lost(self, client, author, prompt):
+        data = typed(
+            **{
+                "target": "",
+                "schedule": "custom",
+                "cron": "99 * * * *",
+                "case-0-v-n": "",
+                "case-0-rule-0-kind": "regex",
+                "case-0-rule-0-value": "(open",
+            }
+        )
+
+        response = client.post(self.url(prompt), data)
+
+        assert response.status_code == 422
+        assert [(goal, label) for goal, label, _ in response.context["setup"].problems] == [
+            ("id_target_0", "Model"),
+            ("id_cron", "Times, written as cron"),
+            ("id_case-0-v-n", "Test case 1, n"),
+            ("id_case-0-rule-0-value", "Test case 1, check 1"),
+        ]
+        page = response.content.decode()
+        assert all(piece in page for piece in ('value="99 * * * *"', "(open", 'value="seven"'))
+        assert not Monitor.objects.exists()
+
+    def test_a_case_without_a_check_is_refused(self, client, author, prompt):
+        data = typed()
+        del data["case-0-rule-0-kind"], data["case-0-rule-0-value"]
+
+        response = client.post(self.url(prompt), data)
+
+        problems = [message for _goal, _label, message in response.context["setup"].problems]
+        assert problems == ["Add at least one check: without it, nothing tells a good answer."]
+
+    def test_without_any_case_it_is_refused(self, client, author, prompt):
+        data = {name: value for name, value in typed().items() if not name.startswith("case-")}
+
+        response = client.post(self.url(prompt), data)
+
+        assert (response.status_code, "at least one test case" in words(response)) == (422, True)
+
+    def test_what_the_action_refuses_stands_at_its_case(self, client, author, prompt):
+        response = client.post(self.url(prompt), typed(**{"case-0-v-n": "7" * 200_001}))
+
+        assert response.status_code == 422
+        assert [goal for goal, _label, _message in response.context["setup"].problems] == ["case-0"]
+
+    @pytest.mark.parametrize(
+        ("pressed", "names"),
+        [
+            ("add-case", ["seven", ""]),
+            ("remove-case-0", []),
+            ("remove-case-7", ["seven"]),
+            ("nonsense", ["seven"]),
+        ],
+    )
+    def test_rows_come_and_go_without_a_script(self, client, author, prompt, pressed, names):
+        response = client.post(self.url(prompt), typed(do=pressed))
+
+        setup = response.context["setup"]
+        assert (response.status_code, setup.problems) == (200, [])
+        assert [case.name for case in setup.draft.cases] == names
+
+    def test_a_script_gets_the_cases_and_the_new_count(self, client, author, prompt):
+        response = client.post(self.url(prompt), typed(do="add-case"), headers=FRAGMENT)
+
+        page = response.content.decode()
+        assert page.lstrip().startswith('<div id="cases"')
+        assert 'hx-swap-oob="true"' in page
+        assert "2 calls a run" in words(response)
+
+    def test_a_price_tells_what_it_will_cost(self, client, author, prompt):
+        target = make_target()
+        llm.save_price(
+            connection=target.connection,
+            model=target.model,
+            input_per_million=Decimal(0),
+            output_per_million=Decimal(100),
+            currency="EUR",
+            by=make_admin(),
+        )
+
+        response = client.post(
+            self.url(prompt), typed(target=str(target.pk), do="count"), headers=FRAGMENT
+        )
+
+        text = words(response)
+        # 365.25 / 12 nights a month, 400 tokens each at 100 € a million.
+        assert "About €1.22 a month, and €0.20 once." in text
+
+    def test_it_begins_with_what_the_person_filled_in_last(self, client, author, prompt):
+        make_target()
+        prompts.remember_values(prompt=prompt, by=author, values={"n": "17077"}, now=NOW)
+
+        response = client.get(self.url(prompt))
+
+        assert response.context["setup"].draft.cases == [CaseDraft(values={"n": "17077"})]
+
+    def test_a_second_model_begins_with_the_cases_of_the_first(self, client, author, prompt):
+        first = make_monitor(prompt)
+        second = make_target(first.target.connection, "simulated-drifting")
+
+        draft = client.get(self.url(prompt)).context["setup"].draft
+
+        assert (draft.target, [case.name for case in draft.cases]) == (
+            str(second.pk),
+            ["seven", "nine"],
+        )
+
+    def test_help_a_colleague_wrote_never_becomes_markup(self, client, author):
+        make_target()
+        prompt = make_prompt(
+            author,
+            text="{{ n }}",
+            variables=[Variable("n", help="<script>alert(1)</script>")],
+        )
+
+        page = client.get(self.url(prompt)).content.decode()
+
+        assert ("<script>alert" in page, "&lt;script&gt;alert" in page) == (False, True)
+
+    def test_without_a_model_the_way_to_one_is_shown(self, client, author, prompt):
+        pages = [words(client.get(self.url(prompt)))]
+        client.force_login(make_admin())
+        pages.append(client.get(self.url(prompt)).content.decode())
+
+        assert "Please ask an administrator" in pages[0]
+        assert reverse("connections") in pages[1]
+
+    def test_only_who_may_edit_the_prompt_may_watch_it(self, client, author, prompt, colleague):
+        curator = make_person("curator")
+        stranger = make_person(None)
+        data = typed()
+        codes = []
+        for person in (colleague, stranger, curator):
+            client.force_login(person)
+            codes += [
+                client.get(self.url(prompt)).status_code,
+                client.post(self.url(prompt), data).status_code,
+            ]
+
+        assert codes == [403, 403, 404, 404, 200, 302]
+
+
+class TestEditing:
+    def url(self, monitor):
+        return reverse("monitor-edit", args=[monitor.pk])
+
+    def sent(self, monitor, **more):
+        return typed(
+            **{
+                "target": str(monitor.target_id),
+                "case-0-name": "number 0",
+                "case-0-v-n": "0",
+                "case-1-name": "number 1",
+                "case-1-v-n": "1",
+                "case-1-rule-0-kind": "contains",
+                "case-1-rule-0-value": "yes",
+                **more,
+            }
+        )
+
+    def test_the_form_shows_what_is_stored(self, client, author, prompt):
+        monitor = make_monitor(prompt, cases=yes_cases(1), schedule="0 6 * * *")
+
+        draft = client.get(self.url(monitor)).context["setup"].draft
+
+        assert draft == Draft(
+            target=str(monitor.target_id),
+            schedule="custom",
+            cron="0 6 * * *",
+            follows="yes",
+            cases=[CaseDraft("number 0", {"n": "0"}, [RuleDraft("contains", "yes")])],
+        )
+
+    def test_another_rhythm_keeps_the_baseline(self, client, author, prompt):
+        monitor = monitored(count=2, prompt=prompt)
+
+        response = client.post(self.url(monitor), self.sent(monitor, schedule="weekly"))
+
+        before = monitor.baseline_id
+        monitor.refresh_from_db()
+        assert (monitor.schedule, monitor.baseline_id, told(response)) == (
+            "weekly",
+            before,
+            ["Saved."],
+        )
+
+    def test_another_question_asks_for_a_new_baseline(self, client, author, prompt):
+        monitor = monitored(count=2, prompt=prompt)
+
+        response = client.post(self.url(monitor), self.sent(monitor, **{"case-1-v-n": "11"}))
+
+        monitor.refresh_from_db()
+        assert (monitor.status, monitor.baseline_id) == ("new", None)
+        assert "record a new one" in told(response)[0]
+
+    def test_fitting_cases_end_the_halt(self, client, author, prompt):
+        monitor = monitored(count=2, prompt=prompt)
+        prompts.edit_prompt(
+            prompt=prompt,
+            fields=prompts.PromptFields(text="Is {{ n }} prime in base {{ base }}?"),
+            by=author,
+            now=later(hours=1),
+            based_on=None,
+        )
+        actions.follow_new_versions(now=later(hours=2))
+        bases = {"case-0-v-base": "10", "case-1-v-base": "2"}
+
+        client.post(self.url(monitor), self.sent(monitor, **bases))
+
+        monitor.refresh_from_db()
+        assert (monitor.halt, [case.variables for case in queries.cases_in_use(monitor)]) == (
+            "",
+            [{"n": "0", "base": "10"}, {"n": "1", "base": "2"}],
+        )
+
+    def test_a_model_that_is_switched_off_can_stay(self, client, author, prompt):
+        monitor = make_monitor(prompt)
+        make_target(model="simulated-drifting")
+        llm.save_connection(by=make_admin(), connection=monitor.target.connection, is_enabled=False)
+
+        setup = client.get(self.url(monitor)).context["setup"]
+
+        assert setup.target == monitor.target
+
+
+class TestTheDraft:
+    @pytest.mark.parametrize(
+        "item",
+        [
+            *({"type": kind, "value": "a"} for kind in TYPES if kind[:2] not in ("is", "wo")),
+            {"type": "is-json"},
+            {"type": "not-is-json"},
+            {"type": "contains-any", "value": ["a, b", 'say "yes"', " spaced ", "back\\slash"]},
+            {"type": "word-count", "value": {"max": 80}},
+            {"type": "word-count", "value": {"min": 20}},
+            {"type": "word-count", "value": 50},
+            {"type": "not-word-count", "value": {"min": 20, "max": 80}},
+            {"type": "not-word-count", "value": {"max": 80}},
+            {"type": "not-regex", "value": "^\\s*$"},
+            {"type": "equals", "value": "two\nlines "},
+        ],
+    )
+    def test_every_stored_check_survives_the_form(self, item):
+        stored = drift_words.assertions.parse(item).to_dict()
+
+        again = drift_words.assertions.parse(item_of_rule(draft_of_rule(stored))).to_dict()
+
+        assert again == stored
+
+    def test_a_change_leads_to_its_field(self):
+        draft = Draft(cases=[CaseDraft("a"), CaseDraft("b")])
+        focus = []
+
+        for what in ("add-case", "add-rule-1", "remove-rule-1-0", "remove-case-2", "remove-case-0"):
+            assert draft.change(what)
+            focus.append(draft.focus)
+
+        assert focus == [
+            "id_case-2-name",
+            "id_case-1-rule-1-kind",
+            "add-rule-1",
+            "id_case-1-name",
+            "add-case",
+        ]
+        assert [case.name for case in draft.cases] == ["b"]
+
+    def test_there_is_an_end_to_rows(self):
+        draft = Draft(cases=[CaseDraft() for _ in range(50)])
+        draft.cases[0].rules = [RuleDraft() for _ in range(20)]
+
+        assert (draft.change("add-case"), draft.change("add-rule-0")) == (False, False)
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("30 6 * * mon-fri", ""),
+            ("nightly", ""),
+            ("", "Write the times"),
+            ("61 * * * *", "“61” is not a minute"),
+            ("0 25 * * *", "“25” is not a hour"),
+            ("0 0 * * someday", "“someday” is not a day of the week"),
+            ("0 0", "Write five parts"),
+            ("0 0 30 2 *", "never comes"),
+        ],
+    )
+    def test_times_that_cannot_be_are_explained(self, text, problem):
+        found = cron_problem(text)
+
+        assert (found == "") if not problem else (problem in found)
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("chance", "said"),
+        [
+            (0.00077, "1 in 1,300"),
+            (1 / 4_000, "1 in 4,000"),
+            (0.005, "1 in 200"),
+            (0.3, "1 in 3"),
+            (1e-9, "less than 1 in 1,000,000"),
+            (0.0, "less than 1 in 1,000,000"),
+        ],
+    )
+    def test_a_chance_is_told_in_cases(self, chance, said):
+        assert drift_words.odds(chance) == said
+
+    @pytest.mark.parametrize(
+        ("amount", "currency", "said"),
+        [
+            (None, "EUR", ""),
+            (Decimal("1234.567"), "EUR", "€1,234.57"),
+            (Decimal("0.0004"), "GBP", "less than £0.01"),
+            (Decimal(0), "EUR", "€0.00"),
+            (Decimal("0.5"), "SEK", "0.50\xa0SEK"),
+        ],
+    )
+    def test_money_is_told_to_the_cent(self, amount, currency, said):
+        assert drift_words.money(amount, currency) == said
+
+    @pytest.mark.parametrize("kind", TYPES)
+    @pytest.mark.parametrize("text", ["a", '{"a": 1}', "zebra", "x" * 2_000_000])
+    def test_every_check_and_what_it_sees_has_words(self, kind, text):
+        value = {"is-json": None, "word-count": 3}.get(kind, "a")
+        rule = drift_words.assertions.parse({"type": kind, "value": value})
+
+        seen = drift_words.seen_words(drift_words.assertions.check(rule, text).reason)
+
+        assert (len(drift_words.rule_words(rule)) > 3, seen.endswith(".")) == (True, True)
+
+
+def night(number, rate, verdict="stable", kind="scheduled", usual=1.0):
+    return queries.Night(
+        run_id=number,
+        slot=NOW + timedelta(days=number),
+        kind=kind,
+        status="done",
+        verdict=verdict,
+        pass_rate=rate,
+        reason="",
+        usual=usual,
+    )
+
+
+class TestTheChart:
+    def test_every_kind_of_night_has_its_own_shape(self):
+        nights = [
+            night(0, 1.0, "", kind="baseline"),
+            night(1, 1.0),
+            night(2, 0.5, "drifted"),
+            night(3, 0.8, "suspect"),
+            night(4, 0.9, "not_judged"),
+            night(5, None, "", usual=None),
+        ]
+
+        points = pass_rate_chart(nights, is_small=False).points
+
+        assert [point.tone for point in points] == [
+            *("base", "usual", "bad", "warn", "hollow", "none"),
+        ]
+        corners = [point.shape.count("L") for point in points]
+        assert corners == [3, 0, 3, 2, 0, 0]
+
+    def test_a_new_baseline_is_a_step_in_the_usual_level(self):
+        nights = [night(0, 1.0), night(1, 1.0), night(2, 0.5, usual=0.5), night(3, 0.5, usual=0.5)]
+
+        chart = pass_rate_chart(nights, is_small=False)
+
+        assert (chart.usual_path.count("M"), chart.usual) == (2, 0.5)
+
+    def test_neighbouring_drifted_nights_are_one_span(self):
+        verdicts = ["stable", "drifted", "drifted", "stable", "drifted"]
+
+        chart = pass_rate_chart(
+            [night(n, 0.5, verdict) for n, verdict in enumerate(verdicts)], is_small=False
+        )
+
+        assert len(chart.spans) == 2
+
+    @pytest.mark.parametrize("count", [0, 1])
+    def test_few_nights_are_no_trouble(self, count):
+        chart = pass_rate_chart([night(n, 1.0) for n in range(count)], is_small=False)
+
+        assert len(chart.points) == count
