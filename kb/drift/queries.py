@@ -482,8 +482,8 @@ def last_runs(monitor_ids: Collection[int]) -> Mapping[int, Run]:
     newest = (
         Run.objects.filter(monitor__in=monitor_ids)
         .select_related("report")
-        .order_by("monitor", "-slot", "-pk")
-        .distinct("monitor")
+        .order_by("monitor_id", "-slot", "-pk")
+        .distinct("monitor_id")
     )
     return {run.monitor_id: run for run in newest}
 

@@ -37,10 +37,10 @@ SCHEDULES: Mapping[str, tuple[str | Promise, str | Promise]] = {
         gettext_lazy("Recommended. A change is seen the next morning."),
     ),
     "weekdays": (
-        gettext_lazy("In the night before each working day"),
+        gettext_lazy("The night before each working day"),
         gettext_lazy("A little cheaper, quiet at weekends."),
     ),
-    "weekly": (gettext_lazy("Once a week"), gettext_lazy("In the night to Monday.")),
+    "weekly": (gettext_lazy("Once a week"), gettext_lazy("The night before Monday.")),
     "monthly": (
         gettext_lazy("Once a month"),
         gettext_lazy("For what matters little: a change may go unseen for weeks."),
@@ -366,7 +366,10 @@ class CaseForm(forms.Form):
         data = super().clean() or {}
         if not self.rules:
             self.add_error(
-                None, _("Add at least one check: without it, nothing tells a good answer.")
+                None,
+                _(
+                    "Add at least one check: without it, a good answer cannot be told from a bad one."
+                ),
             )
         return data
 
@@ -496,21 +499,23 @@ def cron_problem(text: str) -> str:
 
 
 def _wrong_part(parts: Sequence[str]) -> str:
-    names = (_("minute"), _("hour"), _("day of the month"), _("month"), _("day of the week"))
-    ranges = ("0–59", "0–23", "1–31", "1–12, jan–dec", "0–6, sun–sat")
-    if len(parts) != len(names):
+    """Name the part of an expression that cannot be read, by reading each among stars."""
+    problems = (
+        _("“%(part)s” is not a minute; write * or something out of 0–59."),
+        _("“%(part)s” is not an hour; write * or something out of 0–23."),
+        _("“%(part)s” is not a day of the month; write * or something out of 1–31."),
+        _("“%(part)s” is not a month; write * or something out of 1–12 or jan–dec."),
+        _("“%(part)s” is not a day of the week; write * or something out of 0–6 or sun–sat."),
+    )
+    if len(parts) != len(problems):
         return _("Write five parts with spaces between them, like 30 6 * * mon-fri.")
     for place, part in enumerate(parts):
-        others = ["*"] * len(names)
+        others = ["*"] * len(problems)
         others[place] = part
         try:
             parse(" ".join(others))
         except InvalidSchedule:
-            return _("“%(part)s” is not a %(name)s; write * or something out of %(range)s.") % {
-                "part": part,
-                "name": names[place],
-                "range": ranges[place],
-            }
+            return problems[place] % {"part": part}
     return _("These times cannot be read; write them like 30 6 * * mon-fri.")
 
 

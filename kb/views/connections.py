@@ -209,7 +209,7 @@ def connection_prices(request: HttpRequest, pk: int) -> HttpResponse:
     for form in price_list:
         if form.says_something:
             actions.save_price(connection=found, model=form.model, by=person, **form.cleaned_data)
-    messages.success(request, _("The prices are kept; costs are counted with them from now on."))
+    messages.success(request, _("The prices are saved; costs are counted with them from now on."))
     return redirect("connection", pk=pk)
 
 

@@ -29,12 +29,12 @@ SIGNS: Mapping[str, str] = {"EUR": "€", "GBP": "£", "USD": "$"}
 
 
 def odds(chance: float) -> str:
-    """A small probability as a number of cases: 0.00077 is '1 in 1,300'."""
+    """A small probability as a number of cases: 0.00077 is 'about 1 in 1,300'."""
     if chance <= 1 / RAREST:
         return _("less than 1 in %(count)s") % {"count": whole(RAREST)}
     count = 1 / chance
     unit = 10 ** max(0, math.floor(math.log10(count)) + 1 - SIGNIFICANT_DIGITS)
-    return _("1 in %(count)s") % {"count": whole(round(count / unit) * unit)}
+    return _("about 1 in %(count)s") % {"count": whole(round(count / unit) * unit)}
 
 
 def whole(number: float) -> str:
@@ -75,9 +75,9 @@ def schedule_words(text: str) -> str:
         "manual": _("only when somebody asks for it"),
         "hourly": _("every hour"),
         "nightly": _("every night"),
-        "weekdays": _("in the night before each working day"),
-        "weekly": _("once a week, in the night to Monday"),
-        "monthly": _("once a month, in the first night"),
+        "weekdays": _("on the night before each working day"),
+        "weekly": _("once a week, on the night before Monday"),
+        "monthly": _("once a month, on its first night"),
     }
     return known.get(text) or _("at times of its own (%(cron)s)") % {"cron": text}
 
@@ -316,7 +316,7 @@ TROUBLES: Mapping[str, Trouble] = {
     ),
     "missed": Trouble(
         gettext_lazy("Retex was not running at that time."),
-        gettext_lazy("Nothing to do: only the newest of the missed runs was made up for."),
+        gettext_lazy("Nothing to do: only the newest of the missed runs was caught up."),
     ),
     "no_baseline": Trouble(
         gettext_lazy("There was no baseline to compare with."),
@@ -392,14 +392,14 @@ def verdict_words(report: DriftReport, *, passed: int, judged: int, usual: int) 
     if report.verdict == DriftReport.Verdict.STABLE:
         return VerdictWords(_("The answers are as they were"), moved, _stable_chance(report))
     if report.direction == DriftReport.Direction.WORSE:
-        chance = _("Had nothing changed, so few passes would come up about %(odds)s times.")
+        chance = _("Had nothing changed, so few passes would come up %(odds)s times.")
         return VerdictWords(
             _("The answers have become worse"),
             moved,
             chance % {"odds": odds(report.p_worse or 0.0)},
         )
     if report.direction == DriftReport.Direction.BETTER:
-        chance = _("Had nothing changed, so many passes would come up about %(odds)s times.")
+        chance = _("Had nothing changed, so many passes would come up %(odds)s times.")
         return VerdictWords(
             _("The answers have become better"),
             moved,

@@ -461,7 +461,7 @@ class TestThePageOfARun:
 
         assert "The answer must contain “yes”." in text
         assert "1.4 s 1,200 tokens read, 50 written less than €0.01" in text.replace("\xa0", " ")
-        assert "Tokens read 3,600 Tokens written 150 Usual wait 1.4 s Cost €0.01" in text.replace(
+        assert "Tokens read 3,600 Tokens written 150 Typical wait 1.4 s Cost €0.01" in text.replace(
             "\xa0", " "
         )
         assert "Answered by served-model Fingerprint fp_1" in text
@@ -486,11 +486,11 @@ class TestThePageOfARun:
     @pytest.mark.parametrize(
         ("status", "reason", "said"),
         [
-            ("skipped", "missed", "Left out Retex was not running at that time."),
-            ("skipped", "no_baseline", "Left out There was no baseline to compare with."),
-            ("skipped", "connection_off", "Left out The connection to the provider was switched"),
-            ("skipped", "still_running", "Left out The run before it had not ended."),
-            ("skipped", "cases_do_not_fit", "Left out The prompt has changed and the test cases"),
+            ("skipped", "missed", "Skipped Retex was not running at that time."),
+            ("skipped", "no_baseline", "Skipped There was no baseline to compare with."),
+            ("skipped", "connection_off", "Skipped The connection to the provider was switched"),
+            ("skipped", "still_running", "Skipped The run before it had not ended."),
+            ("skipped", "cases_do_not_fit", "Skipped The prompt has changed and the test cases"),
             ("timeout", "worker_lost", "Out of time The program that carried out this run"),
             ("cancelled", "epoch_ended", "Stopped The prompt, the model or the test cases"),
             ("over_budget", "", "Over budget The budget for model calls was used up."),
@@ -662,7 +662,9 @@ class TestSettingUp:
         response = client.post(self.url(prompt), data)
 
         problems = [message for _goal, _label, message in response.context["setup"].problems]
-        assert problems == ["Add at least one check: without it, nothing tells a good answer."]
+        assert problems == [
+            "Add at least one check: without it, a good answer cannot be told from a bad one."
+        ]
 
     def test_without_any_case_it_is_refused(self, client, author, prompt):
         data = {name: value for name, value in typed().items() if not name.startswith("case-")}
@@ -911,7 +913,7 @@ class TestTheDraft:
             ("nightly", ""),
             ("", "Write the times"),
             ("61 * * * *", "“61” is not a minute"),
-            ("0 25 * * *", "“25” is not a hour"),
+            ("0 25 * * *", "“25” is not an hour"),
             ("0 0 * * someday", "“someday” is not a day of the week"),
             ("0 0", "Write five parts"),
             ("0 0 30 2 *", "never comes"),
@@ -927,10 +929,10 @@ class TestWords:
     @pytest.mark.parametrize(
         ("chance", "said"),
         [
-            (0.00077, "1 in 1,300"),
-            (1 / 4_000, "1 in 4,000"),
-            (0.005, "1 in 200"),
-            (0.3, "1 in 3"),
+            (0.00077, "about 1 in 1,300"),
+            (1 / 4_000, "about 1 in 4,000"),
+            (0.005, "about 1 in 200"),
+            (0.3, "about 1 in 3"),
             (1e-9, "less than 1 in 1,000,000"),
             (0.0, "less than 1 in 1,000,000"),
         ],

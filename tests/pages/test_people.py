@@ -491,4 +491,4 @@ def test_three_departments_need_no_more_queries_than_one(client, django_assert_n
 )
 @pytest.mark.usefixtures("admin")
 def test_no_address_breaks_the_pages(client, path):
-    assert client.get(path).status_code in (200, 404)
+    assert client.get(path).status_code < 500

@@ -190,7 +190,7 @@ def test_strangers_find_every_page_before_sign_in_in_their_language(client, name
     ],
 )
 def test_nothing_typed_breaks_the_pages(client, path, data):
-    assert client.post(path, data).status_code in (200, 404)
+    assert client.post(path, data).status_code < 500
 
 
 # --- Passwords ---------------------------------------------------------------------------------
