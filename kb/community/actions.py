@@ -303,7 +303,7 @@ def add_follow_up(
         notifications.notify(
             recipients=[fields.owner],
             kind="follow_up",
-            context={"title": report.title, "by": str(by), "text": text},
+            context={"title": report.title, "by": _shown_name(report), "text": text},
             path=f"/retrospectives/{report.pk}/",
             key=f"follow_up:{made.pk}",
             now=now,
@@ -336,10 +336,19 @@ def link_retrospective(
     _choice("kind", kind, RetrospectiveLink.Kind.values)
     if (other is None) == (prompt is None):
         raise Invalid(_("A link leads to one report or to one prompt."))
-    link, _created = RetrospectiveLink.objects.get_or_create(
+    if other is not None and other.pk == report.pk:
+        raise Invalid(_("A report cannot speak about itself; link it to another one."))
+    link, _created = RetrospectiveLink.objects.update_or_create(
         source=report, report=other, prompt=prompt, defaults={"kind": kind}
     )
     return link
+
+
+def unlink_retrospective(*, link: RetrospectiveLink, by: User) -> None:
+    """Take a link back. Raises NotAllowed."""
+    if link.source.author_id != by.pk:
+        raise NotAllowed(_("Only its author can link a report."))
+    link.delete()
 
 
 @transaction.atomic

@@ -159,7 +159,8 @@ def answered_wishes(person: User) -> QuerySet[Wish]:
 
 
 def _wishes(person: User) -> QuerySet[Wish]:
-    return Wish.objects.select_related("author", "department", "answer").annotate(
+    wishes = Wish.objects.all() if standing(person).is_member else Wish.objects.none()
+    return wishes.select_related("author", "department", "answer").annotate(
         support_count=Count("supports"),
         is_supported=Exists(WishSupport.objects.filter(wish=OuterRef("pk"), person=person)),
     )

@@ -97,10 +97,3 @@ if (form) {
     sessionStorage.removeItem(`${STORE}sent`);
   }
 }
-
-// Filters stand open where there is room beside the list.
-const unfold = () => {
-  for (const fold of document.querySelectorAll("[data-open-wide]")) fold.open ||= matchMedia("(min-width: 62rem)").matches;
-};
-unfold();
-document.addEventListener("htmx:afterSettle", unfold);

@@ -155,6 +155,13 @@ const countdown = (field) => {
 };
 document.addEventListener("input", (event) => event.target.maxLength > 0 && countdown(event.target));
 
+// Filters stand open where there is room beside the list.
+const unfold = () => {
+  for (const fold of document.querySelectorAll("[data-open-wide]")) fold.open ||= matchMedia("(min-width: 62rem)").matches;
+};
+unfold();
+document.addEventListener("htmx:afterSettle", unfold);
+
 const wake = (root) => {
   root.querySelector?.("[data-autofocus]")?.focus();
   root.querySelectorAll?.("[data-needs-script]").forEach((part) => { part.hidden = false; });
