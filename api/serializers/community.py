@@ -347,7 +347,7 @@ class ReportRow(serializers.Serializer[Any]):
         )
         return address
 
-    @extend_schema_field(PersonShown(allow_null=True))
+    @extend_schema_field(PersonShown)
     def get_author(self, report: Any) -> Any:
         if report.author is None or (report.is_anonymous and not self.get_is_mine(report)):
             return None

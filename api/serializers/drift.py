@@ -156,11 +156,11 @@ class RunRow(serializers.Serializer[Any]):
     started = Moment(allow_null=True)
     finished = Moment(allow_null=True)
 
-    @extend_schema_field(Choice(DriftReport.Verdict, allow_null=True))
+    @extend_schema_field(Choice(DriftReport.Verdict))
     def get_verdict(self, run: Any) -> Any:
         return _of_report(run, "verdict")
 
-    @extend_schema_field(Choice(DriftReport.Direction, allow_null=True))
+    @extend_schema_field(Choice(DriftReport.Direction))
     def get_direction(self, run: Any) -> Any:
         return _of_report(run, "direction") or None
 
@@ -272,7 +272,7 @@ class MonitorShown(serializers.Serializer[Any]):
     def get_is_simulated(self, monitor: Any) -> bool:
         return bool(monitor.target.connection.provider == "simulated")
 
-    @extend_schema_field(RunRow(allow_null=True))
+    @extend_schema_field(RunRow)
     def get_last_run(self, monitor: Any) -> Any:
         run = self.context["last_runs"].get(monitor.pk)
         return RunRow(run).data if run else None
