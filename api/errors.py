@@ -130,7 +130,20 @@ def _of_framework(fault: exceptions.APIException) -> _Refusal:
         headers["WWW-Authenticate"] = str(challenge)
     if (wait := getattr(fault, "wait", None)) is not None:
         headers["Retry-After"] = str(math.ceil(wait))
-    return _Refusal(status, code, str(fault.detail), headers=headers)
+    return _Refusal(status, code, _said(fault), headers=headers)
+
+
+def _said(fault: exceptions.APIException) -> str:
+    """The framework's words, or better ones where there is a next step to name."""
+    if isinstance(fault, exceptions.NotAuthenticated):
+        return _("Send a token, made under Settings: Authorization: Bearer rtx_…")
+    if isinstance(fault, exceptions.Throttled):
+        return _("Too many requests; go on in %(seconds)s seconds.") % {
+            "seconds": math.ceil(getattr(fault, "wait", None) or 1)
+        }
+    if isinstance(fault, exceptions.UnsupportedMediaType):
+        return _("The body has to be JSON; send Content-Type: application/json.")
+    return str(fault.detail)
 
 
 _CODES: Mapping[type[Exception], tuple[int, str]] = {

@@ -45,15 +45,15 @@ class Error(serializers.Serializer[Any]):
 
 _REFUSALS: Mapping[int, tuple[str, str, str]] = {
     400: ("Not readable: no JSON, no UTF-8, nested too deeply.", "malformed", "The body is not JSON: Expecting value at line 1, column 1."),
-    401: ("No token or session, or one that is not valid.", "not_authenticated", "Send a token: Authorization: Bearer rtx_…"),
+    401: ("No token or session, or one that is not valid.", "not_authenticated", "Send a token, made under Settings: Authorization: Bearer rtx_…"),
     403: ("The scope of the token or the role of its person does not allow it.", "not_allowed", "This needs a token with the scope “write”; yours has: read."),
     404: ("Not there, or not for you to see.", "not_found", "There is no prompt “nda” here."),
     409: ("It has changed, or is not in a state for this.", "conflict", "“Review an NDA” was changed by somebody else while you were editing it."),
     412: ("Not the edition named by If-Match.", "precondition_failed", "The edition is 4 by now; read it again, then send If-Match: \"4\"."),
     413: ("The body is larger than 2 MB.", "too_large", "The body is larger than 2 MB; send less at once."),
-    415: ("The body is not application/json.", "unsupported_media_type", "Unsupported media type \"text/csv\" in request."),
+    415: ("The body is not application/json.", "unsupported_media_type", "The body has to be JSON; send Content-Type: application/json."),
     422: ("Understood, but it cannot be accepted; `fields` says what is wrong.", "invalid", "departments: “legl” is not known; known: legal, sales."),
-    429: ("Too many requests of one person; `Retry-After` says when to go on.", "throttled", "Request was throttled. Expected available in 12 seconds."),
+    429: ("Too many requests of one person; `Retry-After` says when to go on.", "throttled", "Too many requests; go on in 12 seconds."),
     503: ("The database is away for a moment; `Retry-After` says when to try again.", "unavailable", "The service is away for a moment. Please try again in a few seconds."),
 }  # fmt: skip
 _ALWAYS = (401, 403, 429, 503)

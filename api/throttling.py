@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
@@ -42,6 +43,10 @@ class PerPerson(BaseThrottle):
 
 
 def parse_rate(rate: str) -> tuple[int, int]:
-    """`3000/min` as requests and seconds."""
+    """`3000/min` as requests and seconds. Raises ImproperlyConfigured naming the setting."""
     number, _slash, period = rate.partition("/")
-    return int(number), SECONDS[period[0]]
+    if not (number.isdecimal() and period[:1] in SECONDS):
+        raise ImproperlyConfigured(
+            f"RETEX_API_RATE: {rate!r} is no rate. Write it like 3000/min (s, min, hour or day)."
+        )
+    return int(number), SECONDS[period[:1]]

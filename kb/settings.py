@@ -218,7 +218,9 @@ SECURE_SSL_REDIRECT = False  # the proxy in front does it; /healthz must answer 
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
 _behind_proxy = env.bool("RETEX_BEHIND_PROXY", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _behind_proxy else None
-ALLAUTH_TRUSTED_PROXY_COUNT = 1 if _behind_proxy else 0  # else one lock-out would lock everybody out
+ALLAUTH_TRUSTED_PROXY_COUNT = (
+    1 if _behind_proxy else 0
+)  # else one lock-out would lock everybody out
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CSP = {

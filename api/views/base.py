@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from rest_framework import serializers
@@ -28,6 +28,11 @@ class Door(APIView):
     parser_classes = (Body,)
     scopes: ClassVar[Mapping[str, str]] = {}
     """Method (or * for all) to the scope it needs, where that is not the usual one."""
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Addresses and JSON are UTF-8; a charset claimed in Content-Type could break their reading."""
+        request.encoding = "utf-8"
+        return super().initialize_request(request, *args, **kwargs)
 
     @property
     def person(self) -> User:

@@ -88,6 +88,8 @@ _RARE: Mapping[str, str | Promise] = {
     f"not-{WORDS}": gettext_lazy("not have so many words (20-80)"),
 }
 """Offered only where a case has one already, from a program for instance: the list stays short."""
+MOST_UNFOLDED = 3
+"""Test cases that are shown in full; more would make the page long, so they are folded."""
 _WITHOUT_VALUE = ("is-json", "not-is-json")
 _RANGE = re.compile(r"\s*([0-9]{0,9})\s*[-–]\s*([0-9]{0,9})\s*")
 _CASE_KEY = re.compile(r"case-([0-9]{1,4})-")
@@ -112,6 +114,8 @@ class CaseDraft:
     name: str = ""
     values: dict[str, str] = field(default_factory=dict)
     rules: list[RuleDraft] = field(default_factory=lambda: [RuleDraft()])
+    is_open: bool = False
+    """Whether the person has unfolded it."""
 
 
 @dataclass
@@ -153,6 +157,7 @@ class Draft:
                         )
                         for rule in sorted(rules.get(number, []))
                     ],
+                    is_open=data.get(f"case-{number}-open") == "1",
                 )
                 for number in numbers[: MOST_CASES + 1]
             ],
@@ -353,6 +358,8 @@ class CaseForm(forms.Form):
         ]
         self.can_add_rule = len(self.rules) < MOST_ASSERTIONS
         self.focuses_add_rule = False
+        self.is_open = draft.is_open
+        self.title = draft.name
         if not is_judged:
             self._errors = forms.utils.ErrorDict()
             self.cleaned_data = {}
@@ -547,11 +554,16 @@ class Setup:
             self.add_problem(
                 "add-case", _("Test cases"), _("A monitor needs at least one test case.")
             )
+        for case in self.cases:
+            has_errors = bool(case.errors) or any(rule.errors for rule in case.rules)
+            case.is_open = case.is_open or has_errors
         return not self.problems
 
     def add_problem(self, target_id: str, label: str, message: str) -> None:
         """Something an action refused, to be shown with the rest."""
         self.more_problems.append((target_id, label, message))
+        for case in self.cases:
+            case.is_open = case.is_open or case.prefix == target_id
 
     @property
     def problems(self) -> list[tuple[str, str, str]]:
@@ -593,6 +605,8 @@ class Setup:
         """Lead to where the last change was: a field, or the button that adds a check."""
         for case in self.cases:
             case.focuses_add_rule = self.draft.focus == f"add-rule-{case.number}"
+            has_focus = case.focuses_add_rule or self.draft.focus.startswith(f"id_{case.prefix}-")
+            case.is_open = case.is_open or has_focus or len(self.cases) <= MOST_UNFOLDED
         for form, _place in self._forms():
             for bound in form:
                 if bound.auto_id == self.draft.focus:

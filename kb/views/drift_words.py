@@ -24,6 +24,8 @@ RAREST = 1_000_000
 """Beyond one in a million a chance is no longer told apart: the model behind it is not that exact."""
 SIGNIFICANT_DIGITS = 2
 SHORTEST_MS = 100
+LONGEST_VALUE = 2_000
+"""Characters of a test case's value on a page about answers; all of it is where cases are edited."""
 CENT = Decimal("0.01")
 SIGNS: Mapping[str, str] = {"EUR": "€", "GBP": "£", "USD": "$"}
 
@@ -462,6 +464,12 @@ def not_judged(reason: str) -> Trouble:
 
 
 def values_of(case: TestCase, version: PromptVersion) -> list[tuple[str, str]]:
-    """What a case fills in, under the names people gave the blanks."""
+    """What a case fills in, under the names people gave the blanks; long values only in part."""
     labels = {v["name"]: v.get("label") or v["name"] for v in version.variables}
-    return [(labels.get(name, name), value) for name, value in case.variables.items()]
+    return [
+        (
+            labels.get(name, name),
+            value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]} …",
+        )
+        for name, value in case.variables.items()
+    ]

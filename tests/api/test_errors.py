@@ -1,12 +1,14 @@
 import json
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 from django.test import Client
 from psycopg_pool import PoolTimeout
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework.settings import api_settings
 
+from api.throttling import parse_rate
 from api.views.people import Me
 from kb.core.errors import Unavailable
 from tests.api.conftest import Caller, told
@@ -137,6 +139,22 @@ class TestBodies:
 
         assert told(answer) == (415, "unsupported_media_type", [])
 
+    @pytest.mark.parametrize("charset", ["punycode", "utf-16", "utf-7", "latin-1", "x"])
+    def test_json_is_utf_8_whatever_else_is_claimed(self, caller, charset):
+        answer = send(
+            caller,
+            '{"title": "été", "text": "x"}'.encode(),
+            path="prompts/?",
+            content_type=f"application/json; charset={charset}",
+        )
+        asked = Client().get(
+            "/api/v1/prompts/?q=%C3%A9t%C3%A9",
+            headers={**caller.headers, "content-type": f"text/plain; charset={charset}"},
+        )
+
+        assert (answer.status_code, answer.json()["title"]) == (201, "été")
+        assert asked.status_code == 200
+
     def test_numbers_no_column_holds_are_refused(self, caller):
         prompt = make_prompt()
         huge = 10**40
@@ -211,6 +229,18 @@ class TestThrottling:
         assert told(answers[3]) == (429, "throttled", [])
         assert answers[3]["Retry-After"] == "50"
         assert (other.status_code, later.status_code) == (200, 200)
+
+    @pytest.mark.parametrize(
+        ("rate", "parsed"),
+        [("3000/min", (3000, 60)), ("5/s", (5, 1)), ("9/hour", (9, 3600)), ("1/day", (1, 86400))],
+    )
+    def test_a_rate_is_requests_and_seconds(self, rate, parsed):
+        assert parse_rate(rate) == parsed
+
+    @pytest.mark.parametrize("rate", ["", "fast", "10", "10/", "10/week", "-1/min", "1.5/min"])
+    def test_a_wrong_rate_names_its_setting(self, rate):
+        with pytest.raises(ImproperlyConfigured, match="RETEX_API_RATE"):
+            parse_rate(rate)
 
     def test_without_the_cache_nobody_is_held_up(self, caller, rate, monkeypatch):
         class Away:

@@ -9,6 +9,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
+from django.utils import timezone
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
@@ -16,7 +17,6 @@ from api.urls import endpoints
 from api.views.docs import openapi
 from tests.api.conftest import Caller, told
 from tests.factories import (
-    NOW,
     make_admin,
     make_department,
     make_monitor,
@@ -27,7 +27,8 @@ from tests.factories import (
 )
 
 METHODS = ("get", "post", "put", "patch", "delete")
-EXAMPLES = 8
+"""In the order they are tried: what is deleted can no longer be asked for."""
+EXAMPLES = 6
 """Per operation, kind of data and kind of address; all of them take less than a minute."""
 HONEST = (
     schemathesis.checks.not_a_server_error,
@@ -139,10 +140,11 @@ def test_whatever_is_sent_is_answered_as_described(monkeypatch, settings):
     schema.app = WSGIHandler()
 
     with one_connection():
-        for found in schema.get_all_operations():
+        found = [result.ok() for result in schema.get_all_operations()]
+        for operation in sorted(found, key=lambda o: METHODS.index(o.method)):
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
                 for places in (real, None):
-                    ask_often(found.ok(), mode, places, caller)
+                    ask_often(operation, mode, places, caller)
 
 
 def ask_often(operation, mode, real, caller):
@@ -173,14 +175,14 @@ def a_small_world(caller):
     prompt = make_prompt(caller.person, text="Is {{ n }} prime?")
     monitor = make_monitor(prompt)
     run = caller.post(f"monitors/{monitor.pk}/baseline/").json()["run"]
-    report = make_report(prompt, caller.person)
-    task = caller.post(f"retrospectives/{report.pk}/follow-ups/", {"text": "Do"}).json()["id"]
+    report = make_report(prompt, caller.person, now=timezone.now()).pk
+    task = caller.post(f"retrospectives/{report}/follow-ups/", {"text": "Do"}).json()["id"]
     comment = caller.post(f"prompts/{prompt.slug}/comments/", {"text": "Hi"}).json()["id"]
     wish = caller.post("wishes/", {"title": "Wanted"}).json()["id"]
     ids = {
         "monitors": monitor.pk,
         "runs": run,
-        "retrospectives": report.pk,
+        "retrospectives": report,
         "follow-ups": task,
         "comments": comment,
         "wishes": wish,
@@ -188,7 +190,6 @@ def a_small_world(caller):
         "targets": monitor.target_id,
     }
     slugs = {"departments": "legal", "tools": "chatgpt", "use-cases": "review"}
-    assert NOW
 
     def places(path):
         kind = path.removeprefix("/api/v1/").split("/")[0]

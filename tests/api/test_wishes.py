@@ -103,10 +103,10 @@ def test_what_is_not_there_is_not_found(asker):
 
 def test_one_and_ten_take_the_same_queries(asker, django_assert_num_queries):
     asker.post("wishes/", WISH)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         asker.get("wishes/")
     for _ in range(9):
         asker.post("wishes/", WISH)
 
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         assert len(asker.get("wishes/").json()["results"]) == 10

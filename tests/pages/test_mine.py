@@ -134,7 +134,7 @@ def test_a_follow_up_is_late_in_words(client, person, colleague):
     report = make_report(make_prompt(colleague), colleague)
     make_follow_up(report, person, due=later(days=-1).date())
 
-    assert "was due March 1, 2026" in mine(client, person).content.decode()
+    assert "was due 1 March 2026" in mine(client, person).content.decode()
 
 
 def test_long_shelves_lead_to_the_whole(client, person):

@@ -103,7 +103,7 @@ def test_versions_are_listed_newest_first_with_who_why_and_what_they_proved(clie
 
     assert re.findall(r"Version (\d)(?! is)", said) == ["3", "2", "1"]
     assert "Version 3 current restored from 1 Ada Author" in said
-    assert "Version 2 Politer. Ada Author March 3, 2026" in said
+    assert "Version 2 Politer. Ada Author 3 March 2026" in said
     assert said.endswith("Worked in 1 of 1 use (21% – 100%)")
 
 

@@ -8,6 +8,19 @@ const needsValue = (select) => {
 
 const follow = (root) => root.querySelectorAll?.(".rule select").forEach(needsValue);
 
+// What was unfolded stays so when a row is added or removed.
+document.addEventListener("toggle", (event) => {
+  const mark = event.target.matches?.(".test-case") && event.target.querySelector("[data-open]");
+  if (mark) mark.value = event.target.open ? "1" : "";
+}, true);
+
+// The list of mistakes leads into folded test cases as well.
+document.addEventListener("click", (event) => {
+  const goal = event.target.closest?.('.error-summary a[href^="#"]');
+  const fold = goal && document.getElementById(goal.hash.slice(1))?.closest("details");
+  if (fold) fold.open = true;
+});
+
 // Another service leads to another address, as long as nobody has written one of their own.
 const pointToService = (select) => {
   const form = select.form;
