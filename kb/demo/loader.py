@@ -28,6 +28,8 @@ from kb.core import markdown
 from kb.core.http import EgressPolicy, HttpClient
 from kb.demo.catalogue import CONTENT, load_catalogue, read
 from kb.drift import actions as drift
+from kb.drift import assessing as drift_assessing
+from kb.drift import runs as drift_runs
 from kb.drift.models import Monitor, Run
 from kb.llm import actions as llm
 from kb.llm.clients import open_provider
@@ -403,18 +405,18 @@ class _Loader:
 
     def _play(self, run: Run, connection: Connection) -> None:
         """Execute and assess one run as of its slot."""
-        claimed = drift.claim(run.pk, now=run.slot)
+        claimed = drift_runs.claim(run.pk, now=run.slot)
         assert claimed is not None  # noqa: S101 - nobody else is here
         claimed.monitor.target.connection = connection
 
         async def ask() -> None:
             async with HttpClient(EgressPolicy.parse("")) as http:
-                await drift.execute(
+                await drift_runs.execute(
                     claimed, provider=open_provider(connection, http), clock=lambda: run.slot
                 )
 
         async_to_sync(ask)()
-        drift.assess(run.pk, now=run.slot + timedelta(seconds=30))
+        drift_assessing.assess(run.pk, now=run.slot + timedelta(seconds=30))
 
     def _quieten(self) -> None:
         """Nobody gets a mail about invented events; older messages count as read."""

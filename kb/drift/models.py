@@ -145,7 +145,7 @@ class Run(models.Model):
     repeats = models.PositiveSmallIntegerField(default=1)
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
     reason = models.CharField(max_length=60, blank=True)
-    """Why it did not end as done: an error kind of kb.llm.base or of kb.drift.actions."""
+    """Why it did not end as done: an error kind of kb.llm.base or a reason of kb.drift.runs."""
     attempt = models.PositiveSmallIntegerField(default=0)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"

@@ -14,9 +14,10 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from kb.core.errors import NotFound
-from kb.drift.actions import ALPHA, RUNS_BEFORE_UNCHECKED
+from kb.drift.assessing import ALPHA
 from kb.drift.models import Completion, DriftReport, Monitor, Run, TestCase
 from kb.drift.schedule import InvalidSchedule, looks_per_year, parse
+from kb.drift.state import RUNS_BEFORE_UNCHECKED
 from kb.llm import clients
 from kb.llm.models import Target
 from kb.llm.queries import price_of

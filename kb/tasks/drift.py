@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from kb.core.http import HttpClient, policy_from_settings
-from kb.drift import actions
+from kb.drift import actions, assessing, runs
 from kb.drift.models import Run
 from kb.llm.base import LLMError
 from kb.llm.clients import open_provider
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def queue_due_runs() -> None:
     """Write down the runs whose time has come, and ring for them."""
     now = timezone.now()
-    queued = actions.follow_new_versions(now=now) + actions.queue_due_runs(now=now)
+    queued = actions.follow_new_versions(now=now) + runs.queue_due_runs(now=now)
     for run_id in queued:
         run.delay(run_id)
     if queued:
@@ -32,23 +32,23 @@ def queue_due_runs() -> None:
 def wake_waiting_runs() -> None:
     """Give runs of dead workers back, ring for everything that waits, settle what is owed."""
     now = timezone.now()
-    returned, ended = actions.reclaim_lost_runs(now=now)
+    returned, ended = runs.reclaim_lost_runs(now=now)
     if returned or ended:
         logger.warning("runs returned=%d ended=%d", returned, ended)
-    for run_id in actions.waiting_runs(now=now):
+    for run_id in runs.waiting_runs(now=now):
         run.delay(run_id)
-    for run_id in actions.unassessed_runs():
-        actions.assess(run_id, now=timezone.now())
+    for run_id in runs.unassessed_runs():
+        assessing.assess(run_id, now=timezone.now())
 
 
 @shared_task(name="kb.drift.run", time_limit=16 * 60, soft_time_limit=15 * 60)
 def run(run_id: int) -> None:
     """Claim one run, ask the model, compare. A second message about the same run does nothing."""
-    claimed = actions.claim(run_id, now=timezone.now())
+    claimed = runs.claim(run_id, now=timezone.now())
     if claimed is None:
         return
     async_to_sync(_drive)(claimed)
-    actions.assess(run_id, now=timezone.now())
+    assessing.assess(run_id, now=timezone.now())
     ended = Run.objects.get(pk=run_id)
     logger.info("run=%d status=%s calls=%d", run_id, ended.status, ended.calls)
 
@@ -60,8 +60,8 @@ async def _drive(claimed: Run) -> None:
         except LLMError as error:
             await _fail(claimed, error)
             return
-        await actions.execute(claimed, provider=provider, clock=timezone.now)
+        await runs.execute(claimed, provider=provider, clock=timezone.now)
 
 
 async def _fail(claimed: Run, error: LLMError) -> None:
-    await sync_to_async(actions.fail)(claimed, error=error, now=timezone.now())
+    await sync_to_async(runs.fail)(claimed, error=error, now=timezone.now())

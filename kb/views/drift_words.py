@@ -305,7 +305,7 @@ TROUBLES: Mapping[str, Trouble] = {
         gettext_lazy("The run was stopped, or its connection or monitor was switched off."),
         gettext_lazy("Run it again when everything is switched on."),
     ),
-    # From kb.drift.actions: how a run ended without a provider's fault.
+    # From kb.drift.runs: how a run ended without a provider's fault.
     "worker_lost": Trouble(
         gettext_lazy("The program that carried out this run disappeared several times."),
         gettext_lazy(

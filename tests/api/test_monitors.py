@@ -5,6 +5,8 @@ from asgiref.sync import async_to_sync
 from kombu.exceptions import OperationalError as BrokerAway
 
 from kb.drift import actions
+from kb.drift import assessing
+from kb.drift import runs
 from kb.drift.models import Monitor, Run
 from kb.llm.base import Reply
 from kb.prompts import actions as prompts
@@ -45,9 +47,9 @@ class Scripted:
 
 def play(run_id, text):
     """Claim, execute and assess a run whose every answer is `text`."""
-    claimed = actions.claim(run_id, now=NOW)
-    async_to_sync(actions.execute)(claimed, provider=Scripted(text), clock=lambda: NOW)
-    actions.assess(run_id, now=NOW)
+    claimed = runs.claim(run_id, now=NOW)
+    async_to_sync(runs.execute)(claimed, provider=Scripted(text), clock=lambda: NOW)
+    assessing.assess(run_id, now=NOW)
 
 
 @pytest.fixture
@@ -383,7 +385,7 @@ class TestRunning:
 
         assert len(callbacks) == 1
         assert answer.status_code == 202
-        assert actions.waiting_runs(now=NOW) == [answer.json()["run"]]
+        assert runs.waiting_runs(now=NOW) == [answer.json()["run"]]
 
     def test_a_run_tells_everything_once_it_is_judged(self, author, monitor, bell):
         play(author.post(f"monitors/{monitor}/baseline/").json()["run"], "Yes, it is.")

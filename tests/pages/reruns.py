@@ -8,6 +8,8 @@ from html import unescape
 from asgiref.sync import async_to_sync
 
 from kb.drift import actions
+from kb.drift import assessing
+from kb.drift import runs
 from kb.drift.actions import CaseFields
 from kb.drift.models import Run
 from kb.llm.base import LLMError, Reply
@@ -51,9 +53,9 @@ def failure(kind, message="It said no."):
 
 def play(run, answer, now=NOW):
     """Claim, execute and compare one run; the run as it is afterwards."""
-    claimed = actions.claim(run.pk, now=now)
-    async_to_sync(actions.execute)(claimed, provider=Answering(answer), clock=lambda: now)
-    actions.assess(run.pk, now=now)
+    claimed = runs.claim(run.pk, now=now)
+    async_to_sync(runs.execute)(claimed, provider=Answering(answer), clock=lambda: now)
+    assessing.assess(run.pk, now=now)
     return Run.objects.get(pk=run.pk)
 
 

@@ -8,7 +8,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 
 from kb.core.errors import Conflict, Invalid, NotAllowed
-from kb.drift import actions, queries
+from kb.drift import actions, assessing, queries, runs
 from kb.drift.actions import CaseFields
 from kb.drift.models import Completion, Monitor, Run
 from kb.llm import actions as llm
@@ -75,9 +75,9 @@ def error(kind, permanent=False):
 
 def play(run, provider, now=NOW):
     """Claim, execute and assess one run with this provider; the run as it is afterwards."""
-    claimed = actions.claim(run.pk, now=now)
-    async_to_sync(actions.execute)(claimed, provider=provider, clock=lambda: now)
-    actions.assess(run.pk, now=now)
+    claimed = runs.claim(run.pk, now=now)
+    async_to_sync(runs.execute)(claimed, provider=provider, clock=lambda: now)
+    assessing.assess(run.pk, now=now)
     return Run.objects.get(pk=run.pk)
 
 
@@ -187,22 +187,22 @@ class TestRunning:
             monitor=make_monitor(), by=Monitor.objects.get().owner, now=NOW
         )
 
-        first, second = actions.claim(run.pk, now=NOW), actions.claim(run.pk, now=NOW)
+        first, second = runs.claim(run.pk, now=NOW), runs.claim(run.pk, now=NOW)
 
         assert (first.pk, second) == (run.pk, None)
 
     def test_executing_again_after_a_crash_asks_only_what_is_missing(self):
         monitor = monitored(4)
         run = actions.request_run(monitor=monitor, by=monitor.owner, now=later(days=1))
-        claimed = actions.claim(run.pk, now=NOW)
+        claimed = runs.claim(run.pk, now=NOW)
         case = monitor.cases.first()
         Completion.objects.create(
             run=run, case=case, outcome="answered", text="yes", verdicts=[True], is_passed=True
         )
         provider = Scripted("yes")
 
-        async_to_sync(actions.execute)(claimed, provider=provider, clock=lambda: NOW)
-        async_to_sync(actions.execute)(claimed, provider=provider, clock=lambda: NOW)
+        async_to_sync(runs.execute)(claimed, provider=provider, clock=lambda: NOW)
+        async_to_sync(runs.execute)(claimed, provider=provider, clock=lambda: NOW)
 
         assert len(provider.asked) == 3
         assert run.completions.count() == 4
@@ -307,12 +307,12 @@ class TestRunning:
     def test_a_worker_that_lost_its_run_writes_no_end(self):
         monitor = monitored(2)
         run = actions.request_run(monitor=monitor, by=monitor.owner, now=later(days=1))
-        stale = actions.claim(run.pk, now=NOW)
-        actions.reclaim_lost_runs(now=NOW + actions.LEASE * 2)
-        fresh = actions.claim(run.pk, now=later(days=1))
+        stale = runs.claim(run.pk, now=NOW)
+        runs.reclaim_lost_runs(now=NOW + runs.LEASE * 2)
+        fresh = runs.claim(run.pk, now=later(days=1))
         provider = Scripted("yes")
 
-        async_to_sync(actions.execute)(stale, provider=provider, clock=lambda: NOW)
+        async_to_sync(runs.execute)(stale, provider=provider, clock=lambda: NOW)
 
         run.refresh_from_db()
         assert (run.status, provider.asked, fresh.attempt) == ("running", [], 2)
@@ -321,21 +321,24 @@ class TestRunning:
         monitor = monitored(2)
         run = actions.request_run(monitor=monitor, by=monitor.owner, now=later(days=1))
         outcomes = []
-        for attempt in range(1, actions.MOST_ATTEMPTS + 1):
-            assert actions.claim(run.pk, now=later(days=attempt)).attempt == attempt
-            outcomes.append(actions.reclaim_lost_runs(now=later(days=attempt, hours=1)))
+        for attempt in range(1, runs.MOST_ATTEMPTS + 1):
+            assert runs.claim(run.pk, now=later(days=attempt)).attempt == attempt
+            outcomes.append(runs.reclaim_lost_runs(now=later(days=attempt, hours=1)))
 
         run.refresh_from_db()
         assert outcomes == [(1, 0), (1, 0), (0, 1)]
         assert (run.status, run.reason) == ("timeout", "worker_lost")
-        assert actions.reclaim_lost_runs(now=later(days=30)) == (0, 0)
+        assert runs.reclaim_lost_runs(now=later(days=30)) == (0, 0)
 
     def test_a_living_worker_keeps_its_run(self):
         monitor = monitored(2)
         run = actions.request_run(monitor=monitor, by=monitor.owner, now=later(days=1))
-        actions.claim(run.pk, now=NOW)
+        runs.claim(run.pk, now=NOW)
 
-        assert actions.reclaim_lost_runs(now=NOW + actions.LEASE - timedelta(seconds=1)) == (0, 0)
+        assert runs.reclaim_lost_runs(now=NOW + runs.LEASE - timedelta(seconds=1)) == (
+            0,
+            0,
+        )
 
     def test_a_cancelled_run_stays_cancelled(self):
         monitor = monitored(2)
@@ -343,7 +346,7 @@ class TestRunning:
 
         assert actions.cancel_run(run=run, by=monitor.owner, now=NOW) is True
         assert actions.cancel_run(run=run, by=monitor.owner, now=NOW) is False
-        assert actions.claim(run.pk, now=NOW) is None
+        assert runs.claim(run.pk, now=NOW) is None
 
     def test_the_cost_is_counted_when_a_price_is_known(self):
         monitor = monitored(2)
@@ -389,7 +392,7 @@ class TestJudging:
         )
         assert monitor.status == "drifted"
         assert SearchEntry.objects.get(object_id=monitor.prompt_id).drift == "drifted"
-        assert report.p_worse < actions.ALPHA
+        assert report.p_worse < assessing.ALPHA
 
     def test_better_answers_are_told_as_better(self):
         monitor = monitored(10, answer="no")
@@ -405,7 +408,7 @@ class TestJudging:
 
         for day, answer in enumerate(["no", "no", "yes", "yes"], start=1):
             rerun(monitor, answer, later(days=day))
-            actions.assess(Run.objects.order_by("-slot").first().pk, now=NOW)
+            assessing.assess(Run.objects.order_by("-slot").first().pk, now=NOW)
 
         told = Notification.objects.order_by("created", "pk").values_list("recipient", "kind")
         assert Counter(told) == Counter(
@@ -418,7 +421,7 @@ class TestJudging:
         monitor = monitored(10)
         run = rerun(monitor, "no", later(days=1))
 
-        assert actions.assess(run.pk, now=NOW) is None
+        assert assessing.assess(run.pk, now=NOW) is None
         assert Notification.objects.count() == 1
 
     def test_too_few_answers_are_not_judged_and_the_owner_hears_after_three(self):
@@ -528,8 +531,8 @@ class TestSlots:
         monitor = monitored(2)
         due = monitor.next_slot
 
-        first = actions.queue_due_runs(now=due)
-        second = actions.queue_due_runs(now=due)
+        first = runs.queue_due_runs(now=due)
+        second = runs.queue_due_runs(now=due)
 
         monitor.refresh_from_db()
         assert (len(first), second) == (1, [])
@@ -539,9 +542,9 @@ class TestSlots:
     def test_after_a_standstill_only_the_newest_slot_runs(self):
         monitor = monitored(2, schedule="0 3 * * *")
 
-        [run_id] = actions.queue_due_runs(now=later(days=4))
+        [run_id] = runs.queue_due_runs(now=later(days=4))
 
-        runs = Run.objects.filter(kind="scheduled").order_by("slot").values_list("status", "reason")
+        ended = Run.objects.filter(kind="scheduled").order_by("slot").values_list("status", "reason")
         assert list(runs) == [("skipped", "missed")] * 3 + [("queued", "")]
         assert Run.objects.get(pk=run_id).slot == max(Run.objects.values_list("slot", flat=True))
         assert monitor.runs.count() == 5
@@ -560,7 +563,7 @@ class TestSlots:
         monitor = make_monitor() if reason == "no_baseline" else monitored(2)
         spoil(monitor)
 
-        assert actions.queue_due_runs(now=monitor.next_slot) == []
+        assert runs.queue_due_runs(now=monitor.next_slot) == []
 
         assert list(monitor.runs.filter(kind="scheduled").values_list("status", "reason")) == [
             ("skipped", reason)
@@ -570,7 +573,7 @@ class TestSlots:
         monitor = monitored(2)
         actions.change_monitor(monitor=monitor, by=monitor.owner, now=NOW, is_enabled=False)
 
-        assert actions.queue_due_runs(now=later(days=10)) == []
+        assert runs.queue_due_runs(now=later(days=10)) == []
         assert monitor.runs.filter(kind="scheduled").count() == 0
 
     @pytest.mark.django_db(transaction=True)
@@ -580,7 +583,7 @@ class TestSlots:
 
         def beat(_):
             try:
-                return actions.queue_due_runs(now=due)
+                return runs.queue_due_runs(now=due)
             finally:
                 connection.close()
 

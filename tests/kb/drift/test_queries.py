@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from kb.drift import actions, queries, verdict
-from kb.drift.actions import ALPHA
+from kb.drift.assessing import ALPHA
 from kb.llm import actions as llm
 from tests.factories import later, make_admin, make_monitor, make_prompt, make_target
 from tests.pages.reruns import monitored, rerun

@@ -1,0 +1,490 @@
+"""Runs from their slot to their end: queueing, claiming, asking the model, ending.
+
+Rows are the truth. A run waits as a row, is claimed by one conditional update, keeps a short lease
+alive while it works, and ends in one final state; whatever dies, `reclaim_lost_runs` finds the row
+again when the lease has run out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from asgiref.sync import sync_to_async
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, Sum
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from kb.core.errors import Conflict
+from kb.drift import assertions, state
+from kb.drift.models import Baseline, Completion, Monitor, Run, TestCase
+from kb.drift.schedule import next_slot, parse, slots_between
+from kb.llm import clients
+from kb.llm.base import LLMError, Message, Provider, Reply, Request
+from kb.llm.models import Price
+from kb.llm.queries import price_of
+from kb.prompts import template
+from kb.prompts.models import PromptVersion
+
+LEASE = timedelta(seconds=45)
+"""How long a silent worker keeps a run; renewed every HEARTBEAT while it lives."""
+
+
+HEARTBEAT_SECONDS = 10.0
+
+
+RUN_SECONDS = 12 * 60.0
+"""How long the calls of one run may take together; below the soft limit of its task (15 min)."""
+
+
+MOST_ATTEMPTS = 3
+"""How often a run is begun again after its worker died."""
+
+
+MOST_CATCH_UP = 30
+"""Missed slots written down as skipped after a standstill; the newest one is run."""
+
+
+STOPPING_KINDS = frozenset({"auth", "not_found", "egress", "cancelled"})
+"""Errors that will meet every further call of the run as well, so none is made."""
+
+
+def queue_due_runs(*, now: datetime, most: int = 500) -> list[int]:
+    """Write down a run for every slot that has come; returns their ids.
+
+    Two beats may do this at once: the slot is unique. After a standstill the newest missed slot is
+    run and the older ones are written down as skipped, so that no slot is left without an end.
+    """
+    due = list(
+        Monitor.objects.filter(is_enabled=True, next_slot__lte=now)
+        .order_by("next_slot")
+        .values_list("pk", flat=True)[:most]
+    )
+    return [run_id for pk in due if (run_id := _queue_due_run(pk, now)) is not None]
+
+
+@transaction.atomic
+def _queue_due_run(monitor_id: int, now: datetime) -> int | None:
+    monitor = (
+        Monitor.objects.select_for_update(of=("self",), skip_locked=True)
+        .select_related("target__connection", "baseline")
+        .filter(pk=monitor_id, is_enabled=True, next_slot__lte=now)
+        .first()
+    )
+    if monitor is None or monitor.next_slot is None:
+        return None
+    first, newest = monitor.next_slot, monitor.next_slot
+    for missed in _slots(monitor, first, now):
+        _insert_final(monitor, newest, Run.Status.SKIPPED, "missed", now)
+        newest = missed
+    plan_next(monitor, now)
+    if monitor.baseline_id is None or monitor.halt:
+        _insert_final(monitor, newest, Run.Status.SKIPPED, monitor.halt or "no_baseline", now)
+        return None
+    if not monitor.target.connection.is_enabled:
+        _insert_final(monitor, newest, Run.Status.SKIPPED, "connection_off", now)
+        return None
+    if monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).exists():
+        _insert_final(monitor, newest, Run.Status.SKIPPED, "still_running", now)
+        return None
+    try:
+        with transaction.atomic():
+            return insert_run(monitor, kind=Run.Kind.SCHEDULED, slot=newest, by=None, now=now).pk
+    except IntegrityError:
+        return None  # another beat was first
+
+
+def waiting_runs(*, now: datetime, most: int = 200) -> list[int]:
+    """Ids of runs nobody works on, oldest first."""
+    return list(
+        Run.objects.filter(status=Run.Status.QUEUED)
+        .order_by("created", "pk")
+        .values_list("pk", flat=True)[:most]
+    )
+
+
+def unassessed_runs(most: int = 200) -> list[int]:
+    """Ids of finished runs whose comparison is still owed."""
+    return list(
+        Run.objects.filter(status=Run.Status.DONE, assessed=None)
+        .order_by("finished")
+        .values_list("pk", flat=True)[:most]
+    )
+
+
+def reclaim_lost_runs(*, now: datetime) -> tuple[int, int]:
+    """Give runs of dead workers back to the queue, or end them; returns (given back, ended)."""
+    lost = Run.objects.filter(status=Run.Status.RUNNING, lease_ends__lt=now)
+    ended = 0
+    for run in lost.filter(attempt__gte=MOST_ATTEMPTS):
+        ended += _end(run, Run.Status.TIMEOUT, "worker_lost", now)
+    returned = lost.filter(attempt__lt=MOST_ATTEMPTS).update(
+        status=Run.Status.QUEUED, lease_ends=None
+    )
+    return returned, ended
+
+
+def claim(run_id: int, *, now: datetime) -> Run | None:
+    """Take a waiting run; None when another worker was first or it has ended."""
+    taken = Run.objects.filter(pk=run_id, status=Run.Status.QUEUED).update(
+        status=Run.Status.RUNNING,
+        started=now,
+        lease_ends=now + LEASE,
+        attempt=F("attempt") + 1,
+    )
+    if not taken:
+        return None
+    return Run.objects.select_related(
+        "monitor__target__connection", "monitor__version", "monitor__prompt", "baseline"
+    ).get(pk=run_id)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One answer to get: its case and repeat, and what to send."""
+
+    case: TestCase
+    repeat: int
+    request: Request | None
+    problem: str = ""
+
+
+async def execute(
+    run: Run,
+    *,
+    provider: Provider,
+    clock: Callable[[], datetime],
+    budget_seconds: float = RUN_SECONDS,
+) -> None:
+    """Fill the run's empty places with answers and end it. Safe to call again after a crash.
+
+    Calls go out together, as many at once as the connection allows, and every answer is written
+    down as it comes; a place once filled is never asked for again. The model is asked outside any
+    transaction. Ends as done when anything was answered, else as failed or timeout.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + budget_seconds
+    jobs = await sync_to_async(_missing_jobs)(run)
+    price = await sync_to_async(price_of)(run.monitor.target)
+    places = asyncio.Semaphore(run.monitor.target.connection.calls_at_once)
+    lost = asyncio.Event()
+    stop: list[LLMError] = []
+
+    async def heartbeat() -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            if not await sync_to_async(_renew)(run, clock()):
+                lost.set()
+                return
+
+    async def gate(_attempt: int) -> None:
+        """Before anything leaves: is the run still ours, is everything still switched on?"""
+        if lost.is_set() or not await sync_to_async(_may_call)(run):
+            raise LLMError("cancelled", "Switched off or taken over.", permanent=True)
+
+    async def answer(job: _Job) -> None:
+        async with places:
+            if job.request is None:
+                error = LLMError("bad_request", job.problem, permanent=True)
+            elif stop:
+                error = LLMError(stop[0].kind, stop[0].message, permanent=True)
+            else:
+                try:
+                    # The provider's clock is time.monotonic, and so is the loop's.
+                    reply = await provider.complete(job.request, deadline=deadline, gate=gate)
+                except LLMError as refused:
+                    error = refused
+                    if refused.kind in STOPPING_KINDS:
+                        stop.append(refused)
+                else:
+                    await sync_to_async(_keep_reply)(run, job, reply, price, clock())
+                    return
+            if not lost.is_set():
+                await sync_to_async(_keep_error)(run, job, error, clock())
+
+    beating = asyncio.create_task(heartbeat())
+    try:
+        await asyncio.gather(*(answer(job) for job in jobs))
+    finally:
+        beating.cancel()
+    if not lost.is_set():
+        await sync_to_async(_finish)(run, clock())
+
+
+def fail(run: Run, *, error: LLMError, now: datetime) -> None:
+    """End a claimed run that could not even begin, such as one whose key cannot be opened."""
+    status = Run.Status.CANCELLED if error.kind == "cancelled" else Run.Status.FAILED
+    _end(run, status, error.kind, now)
+
+
+def insert_run(
+    monitor: Monitor,
+    *,
+    kind: str,
+    slot: datetime,
+    by: User | None,
+    now: datetime,
+    baseline: Baseline | None = None,
+    repeats: int = 1,
+) -> Run:
+    if monitor.runs.filter(slot=slot).exists():
+        raise Conflict(_("There is a run for %(slot)s already.") % {"slot": slot.isoformat()})
+    return Run.objects.create(
+        monitor=monitor,
+        kind=kind,
+        slot=slot,
+        baseline=baseline or monitor.baseline,
+        repeats=repeats,
+        requested_by=by,
+        created=now,
+    )
+
+
+def _insert_final(
+    monitor: Monitor, slot: datetime, status: str, reason: str, now: datetime
+) -> None:
+    Run.objects.bulk_create(
+        [
+            Run(
+                monitor=monitor,
+                kind=Run.Kind.SCHEDULED,
+                slot=slot,
+                baseline=monitor.baseline,
+                status=status,
+                reason=reason,
+                created=now,
+                finished=now,
+                assessed=now,
+            )
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _slots(monitor: Monitor, after: datetime, until: datetime) -> list[datetime]:
+    """The slots after `after` up to `until`, at most the newest MOST_CATCH_UP."""
+    found = slots_between(
+        parse(monitor.schedule),
+        after,
+        until,
+        ZoneInfo(monitor.time_zone),
+        jitter_key=str(monitor.pk),
+    )
+    return list(found)[-MOST_CATCH_UP:]
+
+
+def plan_next(monitor: Monitor, now: datetime) -> None:
+    upcoming = next_slot(
+        parse(monitor.schedule), now, ZoneInfo(monitor.time_zone), jitter_key=str(monitor.pk)
+    )
+    monitor.next_slot = upcoming if monitor.is_enabled else None
+    monitor.save(update_fields=["next_slot"])
+
+
+def _missing_jobs(run: Run) -> list[_Job]:
+    """The places of the run without an answer yet, in an order that spreads the repeats of a case."""
+    filled = set(run.completions.values_list("case_id", "repeat"))
+    target, version = run.monitor.target, run.monitor.version
+    made = []
+    for repeat in range(run.repeats):
+        for case in run.monitor.cases.filter(is_retired=False):
+            if (case.pk, repeat) in filled:
+                continue
+            if problem := problem_with(version, case.variables):
+                made.append(_Job(case, repeat, None, problem))
+                continue
+            messages = _messages(version, case.variables)
+            parameters = clients.parameters_for(
+                target, version.parameters, slot=run.slot, repeat=repeat
+            )
+            made.append(_Job(case, repeat, Request(messages, target.model, parameters)))
+    return made
+
+
+def _renew(run: Run, now: datetime) -> bool:
+    mine = Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING, attempt=run.attempt)
+    return mine.update(lease_ends=now + LEASE) == 1
+
+
+def _may_call(run: Run) -> bool:
+    """Whether the run is still this worker's, and its monitor and connection are switched on."""
+    return Run.objects.filter(
+        Q(monitor__is_enabled=True) | Q(kind__in=[Run.Kind.BASELINE, Run.Kind.MANUAL]),
+        pk=run.pk,
+        status=Run.Status.RUNNING,
+        attempt=run.attempt,
+        monitor__target__connection__is_enabled=True,
+    ).exists()
+
+
+def _keep_reply(run: Run, job: _Job, reply: Reply, price: Price | None, now: datetime) -> None:
+    outcome = _outcome(reply)
+    verdicts: list[bool | None] = []
+    if outcome == Completion.Outcome.ANSWERED:
+        verdicts = [
+            assertions.check(assertions.parse(a), reply.text).passed for a in job.case.assertions
+        ]
+    else:
+        verdicts = [None] * len(job.case.assertions)
+    is_judged = bool(verdicts) and None not in verdicts
+    _insert_completion(
+        Completion(
+            run=run,
+            case=job.case,
+            repeat=job.repeat,
+            outcome=outcome,
+            text=reply.text,
+            verdicts=verdicts,
+            is_passed=all(verdicts) if is_judged else None,
+            served_model=reply.model[:120],
+            fingerprint=(reply.fingerprint or "")[:120],
+            finish=reply.finish,
+            request_digest=_digest(job.request),
+            request_id=(reply.request_id or "")[:120],
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            latency_ms=reply.latency_ms,
+            cost=clients.cost(price, reply.input_tokens, reply.output_tokens),
+            calls=reply.attempts,
+            created=now,
+        )
+    )
+
+
+def _keep_error(run: Run, job: _Job, error: LLMError, now: datetime) -> None:
+    _insert_completion(
+        Completion(
+            run=run,
+            case=job.case,
+            repeat=job.repeat,
+            outcome=Completion.Outcome.MISSING,
+            verdicts=[None] * len(job.case.assertions),
+            error_kind=error.kind,
+            error=error.message[:500],
+            request_digest=_digest(job.request),
+            calls=error.attempts,
+            created=now,
+        )
+    )
+
+
+def _insert_completion(completion: Completion) -> None:
+    """Write it down unless the place is filled: a worker that was thought dead may come back."""
+    Completion.objects.bulk_create([completion], ignore_conflicts=True)
+
+
+def _outcome(reply: Reply) -> str:
+    if reply.finish in ("refusal", "content_filter"):
+        return Completion.Outcome.REFUSED
+    if reply.finish == "length":
+        return Completion.Outcome.CUT
+    if not reply.text.strip():
+        return Completion.Outcome.EMPTY
+    return Completion.Outcome.ANSWERED
+
+
+def _digest(request: Request | None) -> str:
+    if request is None:
+        return ""
+    sent = [
+        [(m.role, m.content) for m in request.messages],
+        request.model,
+        dict(request.parameters),
+    ]
+    return hashlib.sha256(json.dumps(sent, sort_keys=True).encode("utf-8", "replace")).hexdigest()
+
+
+def _finish(run: Run, now: datetime) -> None:
+    """End a run by what its places hold; the state commits alone, the comparison follows."""
+    rows = list(run.completions.values_list("outcome", "error_kind"))
+    answered = sum(outcome != Completion.Outcome.MISSING for outcome, _kind in rows)
+    if answered:
+        _end(run, Run.Status.DONE, "", now)
+        return
+    kinds = Counter(kind for _outcome, kind in rows)
+    kind = kinds.most_common(1)[0][0] if kinds else "bad_request"
+    status = {"timeout": Run.Status.TIMEOUT, "cancelled": Run.Status.CANCELLED}.get(
+        kind, Run.Status.FAILED
+    )
+    _end(run, status, kind, now)
+
+
+@transaction.atomic
+def _end(run: Run, status: str, reason: str, now: datetime) -> int:
+    """Put a running run into a final state, once; returns 1, or 0 when it had ended."""
+    sums = run.completions.aggregate(calls=Sum("calls"), cost=Sum("cost"))
+    ended = Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING, attempt=run.attempt).update(
+        status=status,
+        reason=reason,
+        finished=now,
+        lease_ends=None,
+        calls=sums["calls"] or 0,
+        cost=sums["cost"],
+        assessed=None if status == Run.Status.DONE else now,
+    )
+    if ended and status != Run.Status.DONE:
+        monitor = state.locked(run.monitor)
+        state.leave_learning(monitor, now)
+        if status != Run.Status.CANCELLED:
+            state.count_missed(monitor, run, now)
+    return ended
+
+
+def problem_with(version: PromptVersion, values: Mapping[str, str]) -> str:
+    variables = template.variables_from(version.variables)
+    length = sum(
+        template.filled_length(text, values, variables) for text in (version.text, version.system)
+    )
+    if length > template.LONGEST_FILLED:
+        return _("filled in, the prompt has %(count)s characters; at most %(limit)s fit") % {
+            "count": length,
+            "limit": template.LONGEST_FILLED,
+        }
+    try:
+        _messages(version, values)
+    except template.MissingVariables as error:
+        return _("no value for %(names)s") % {"names": ", ".join(error.names)}
+    return ""
+
+
+def _messages(version: PromptVersion, values: Mapping[str, str]) -> tuple[Message, ...]:
+    """What is sent: the system text, then the prompt. Raises template.MissingVariables."""
+    variables = template.variables_from(version.variables)
+    text = Message("user", template.fill(version.text, values, variables))
+    if not version.system:
+        return (text,)
+    return (Message("system", template.fill(version.system, values, variables)), text)
+
+
+def queue_baseline(
+    monitor: Monitor, *, by: User | None, now: datetime, slot: datetime | None = None
+) -> Run:
+    baseline = Baseline.objects.create(monitor=monitor, created=now)
+    run = insert_run(
+        monitor,
+        kind=Run.Kind.BASELINE,
+        slot=slot or now,
+        by=by,
+        now=now,
+        baseline=baseline,
+        repeats=monitor.baseline_repeats,
+    )
+    if monitor.baseline_id is None:
+        state.set_status(monitor, Monitor.Status.LEARNING, now=now, baseline=None)
+    return run
+
+
+def must_be_idle(monitor: Monitor) -> None:
+    busy = monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).first()
+    if busy is not None:
+        raise Conflict(
+            _("Run %(pk)s of this monitor has not ended yet; wait for it or cancel it.")
+            % {"pk": busy.pk}
+        )
