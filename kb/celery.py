@@ -7,6 +7,7 @@ import warnings
 
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kb.settings")
 
@@ -45,6 +46,11 @@ app.conf.update(
             "task": "kb.drift.wake_waiting_runs",
             "schedule": 5.0,
             "options": {"expires": 15},
+        },
+        "judge-models": {
+            "task": "kb.drift.judge_models",
+            "schedule": crontab(hour="6", minute="30"),  # after the nights of Europe and America
+            "options": {"expires": 3600},
         },
         "deliver-mails": {
             "task": "kb.notifications.deliver_mails",

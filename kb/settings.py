@@ -47,6 +47,8 @@ CSRF_TRUSTED_ORIGINS = env.list(
 )
 RETEX_EGRESS_ALLOW = env.str("RETEX_EGRESS_ALLOW", default="")
 RETEX_ALLOW_CLOCK = env.bool("RETEX_ALLOW_CLOCK", default=False)
+RETEX_FALSE_ALARMS_A_YEAR = env.float("RETEX_FALSE_ALARMS_A_YEAR", default=1.0)
+"""Alarms of drift without any change that are put up with in a year, over the whole library."""
 RETEX_SIGNUP_DOMAINS = env.list("RETEX_SIGNUP_DOMAINS", default=[])
 """Mail domains whose owners may open an account themselves; empty: an administrator invites."""
 

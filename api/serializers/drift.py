@@ -140,7 +140,9 @@ class RunRow(serializers.Serializer[Any]):
     monitor = serializers.IntegerField(source="monitor_id")
     kind = Choice(Run.Kind)
     slot = Moment(help_text="The moment it is for.")
-    status = Choice(Run.Status)
+    status = serializers.SerializerMethodField(
+        help_text="A run is running until it has been compared as well."
+    )
     verdict = serializers.SerializerMethodField(
         allow_null=True, help_text="Null until it has been compared with a baseline."
     )
@@ -149,12 +151,22 @@ class RunRow(serializers.Serializer[Any]):
     pass_rate = serializers.SerializerMethodField(allow_null=True)
     p_worse = serializers.SerializerMethodField(allow_null=True)
     p_better = serializers.SerializerMethodField(allow_null=True)
+    p = serializers.SerializerMethodField(allow_null=True)
+    severity = serializers.SerializerMethodField(allow_null=True)
+    routes = serializers.SerializerMethodField()
+    evidence = serializers.SerializerMethodField(allow_null=True)
+    incident = serializers.SerializerMethodField(allow_null=True)
     calls = serializers.IntegerField()
     cost = serializers.FloatField(allow_null=True)
     reason = serializers.SerializerMethodField(help_text="Why it ended otherwise than done.")
     created = Moment()
     started = Moment(allow_null=True)
     finished = Moment(allow_null=True)
+
+    @extend_schema_field(Choice(Run.Status))
+    def get_status(self, run: Any) -> Any:
+        is_compared = run.status != Run.Status.DONE or run.assessed is not None
+        return run.status if is_compared else Run.Status.RUNNING
 
     @extend_schema_field(Choice(DriftReport.Verdict))
     def get_verdict(self, run: Any) -> Any:
@@ -180,6 +192,29 @@ class RunRow(serializers.Serializer[Any]):
         """Chance of so many or more passes if nothing has changed."""
         return _share(run, "p_better")
 
+    def get_p(self, run: Any) -> float | None:
+        """Chance of such a night, at most, if nothing has changed: texts and assertions together."""
+        return _share(run, "p")
+
+    @extend_schema_field(Choice(DriftReport.Severity))
+    def get_severity(self, run: Any) -> Any:
+        """How much it matters; `notice` is certain but too small to tell anybody."""
+        return _of_report(run, "severity") or None
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_routes(self, run: Any) -> Any:
+        """Which tests spoke: tonight, accumulated, one_case, weekly_audit."""
+        return _of_report(run, "routes") or []
+
+    def get_evidence(self, run: Any) -> float | None:
+        """Evidence gathered over the nights; 1 is enough for an alarm."""
+        return _share(run, "evidence")
+
+    def get_incident(self, run: Any) -> int | None:
+        """The incident of the model it belongs to."""
+        found: int | None = _of_report(run, "incident_id")
+        return found
+
     def get_reason(self, run: Any) -> str:
         return str(run.reason or _of_report(run, "reason") or "")
 
@@ -196,6 +231,7 @@ class CompletionShown(serializers.Serializer[Any]):
 
     case = serializers.IntegerField(source="case_id")
     case_name = serializers.CharField(source="case.name")
+    session = serializers.IntegerField(help_text="1: taken later, to confirm a suspicion.")
     repeat = serializers.IntegerField()
     outcome = Choice(Completion.Outcome)
     text = serializers.CharField()
@@ -221,6 +257,7 @@ class RunShown(RunRow):
     """One pass over the cases, with its answers."""
 
     changed_cases = serializers.SerializerMethodField()
+    facts = serializers.SerializerMethodField()
     completions = serializers.SerializerMethodField()
 
     def get_pass_rate(self, run: Any) -> float | None:
@@ -236,6 +273,11 @@ class RunShown(RunRow):
         return [
             {"id": pk, "name": names.get(pk, "")} for pk in _of_report(run, "changed_cases") or ()
         ]
+
+    @extend_schema_field(FreeObject())
+    def get_facts(self, run: Any) -> Any:
+        """What explains the verdict: figures and names."""
+        return _of_report(run, "facts") or {}
 
     @extend_schema_field(CompletionShown(many=True))
     def get_completions(self, run: Any) -> Any:
@@ -301,6 +343,15 @@ class RunAsked(Sent):
         if not settings.RETEX_ALLOW_CLOCK:
             self.fail("clock")
         return moment
+
+
+class BaselineAsked(RunAsked):
+    """A baseline to be recorded."""
+
+    over_nights = Flag(
+        required=False,
+        help_text="Learn from the next nights, one answer a night, instead of recording all now.",
+    )
 
 
 class AcceptSent(Sent):

@@ -20,6 +20,7 @@ from api.pagination import Pages
 from api.schema import described, page_of
 from api.serializers.drift import (
     AcceptSent,
+    BaselineAsked,
     MonitorQuery,
     MonitorSent,
     MonitorShown,
@@ -174,15 +175,23 @@ class RecordBaseline(Door):
     @described(
         "Record a baseline",
         tag=TAG,
-        sends=RunAsked,
+        sends=BaselineAsked,
         answers={202: Queued},
         refuses=(404, 409),
         is_once_per_key=True,
     )
     @once_per_key
     def post(self, request: Request, pk: int) -> Response:
-        """Queue a run whose answers become the baseline as soon as it is done."""
-        return _queued(self, pk, actions.record_baseline)
+        """Queue a run whose answers become the baseline as soon as it is done.
+
+        With `over_nights` the runs to come are learned from instead, one answer to each case at a
+        time, and this one is the first.
+        """
+        if self.sent(BaselineAsked).get("over_nights"):
+            monitor = queries.by_id(self.person, pk)
+            actions.learn_over_nights(monitor=monitor, by=self.person, now=timezone.now())
+            return _queued(self, pk, actions.request_run, BaselineAsked)
+        return _queued(self, pk, actions.record_baseline, BaselineAsked)
 
 
 class RunNow(Door):
@@ -263,9 +272,11 @@ def ring(run_id: int) -> None:
     transaction.on_commit(tell)
 
 
-def _queued(door: Door, pk: int, act: Callable[..., Run]) -> Response:
+def _queued(
+    door: Door, pk: int, act: Callable[..., Run], sent: type[RunAsked] = RunAsked
+) -> Response:
     monitor = queries.by_id(door.person, pk)
-    slot = door.sent(RunAsked).get("as_of")
+    slot = door.sent(sent).get("as_of")
     run = act(monitor=monitor, by=door.person, now=timezone.now(), slot=slot)
     ring(run.pk)
     return Response({"run": run.pk}, status=202)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from kb.core.errors import Conflict, Invalid, NotAllowed
 from kb.core.words import clean_line
-from kb.drift import assertions, rules, runs, state
+from kb.drift import assertions, assessing, incidents, rules, runs, state, watch
 from kb.drift.assertions import InvalidAssertion
 from kb.drift.models import Baseline, DriftReport, Monitor, Run, TestCase
 from kb.drift.schedule import InvalidSchedule, Schedule, parse
@@ -23,18 +23,10 @@ from kb.llm.models import Target
 from kb.prompts.models import Prompt, PromptVersion
 
 MOST_CASES = 50
-
-
 MOST_ASSERTIONS = 20
-
-
 MOST_BASELINE_REPEATS = 20
-
-
 LONGEST_CASE = 200_000
 """Characters of the values of one case."""
-
-
 HALTS = ("cases_do_not_fit",)
 
 
@@ -205,28 +197,50 @@ def record_baseline(
 
 
 @transaction.atomic
-def accept_as_normal(*, monitor: Monitor, by: User, now: datetime, note: str = "") -> Baseline:
-    """What the model answers now is how it should be: the last judged run becomes the baseline.
+def learn_over_nights(*, monitor: Monitor, by: User, now: datetime) -> Baseline:
+    """Let the next nights be the baseline: one answer to each case a night, until there are enough.
 
-    Raises NotAllowed, Conflict when there is no such run.
+    Better than recording all at once, because a hosted model has good and bad days. Raises
+    NotAllowed, Conflict while a run is waiting or under way.
     """
     monitor = state.locked(monitor)
     state.must_monitor(by, monitor)
-    run = (
-        monitor.runs.filter(status=Run.Status.DONE, report__isnull=False)
-        .exclude(report__verdict=DriftReport.Verdict.NOT_JUDGED)
-        .order_by("-slot")
-        .first()
-    )
-    if run is None:
+    runs.must_be_idle(monitor)
+    baseline = Baseline.objects.create(monitor=monitor, accepted=now, accepted_by=by, created=now)
+    state.begin(monitor, Monitor.Status.LEARNING, baseline=baseline, now=now)
+    return baseline
+
+
+@transaction.atomic
+def accept_as_normal(*, monitor: Monitor, by: User, now: datetime, note: str = "") -> Baseline:
+    """What the model answers now is how it should be: the answers since the change begin a new epoch.
+
+    Until there are as many as a baseline has, the next nights are learned from, not judged. Raises
+    NotAllowed, Conflict when no run has been judged.
+    """
+    monitor = state.locked(monitor)
+    state.must_monitor(by, monitor)
+    judged = monitor.runs.filter(
+        status=Run.Status.DONE, report__isnull=False, baseline=monitor.baseline_id
+    ).exclude(report__verdict=DriftReport.Verdict.NOT_JUDGED)
+    if not judged.exists():
         raise Conflict(_("No run has been judged yet; record a baseline instead."))
+    cases = list(monitor.cases.filter(is_retired=False).values_list("pk", flat=True))
+    memory = watch.accept(
+        memory=watch.Memory.from_dict(monitor.memory),
+        cases=cases,
+        pool=assessing.pool_of(monitor),
+        policy=assessing.policy_of(monitor),
+    )
     baseline = Baseline.objects.create(
         monitor=monitor, accepted=now, accepted_by=by, note=clean_line(note)[:300], created=now
     )
-    run.baseline = baseline
-    run.kind = Run.Kind.BASELINE
-    run.save(update_fields=["baseline", "kind"])
-    state.set_status(monitor, Monitor.Status.STABLE, now=now, baseline=baseline)
+    since = datetime.fromtimestamp(memory.epoch_from - runs.SESSIONS, UTC)
+    judged.filter(slot__gt=since).update(baseline=baseline, kind=Run.Kind.BASELINE, is_usual=True)
+    learning, stable = Monitor.Status.LEARNING, Monitor.Status.STABLE
+    status = stable if memory.phase == "stable" else learning
+    state.begin(monitor, status, baseline=baseline, now=now, memory=memory.to_dict())
+    incidents.close_settled(now=now)
     return baseline
 
 
@@ -358,4 +372,4 @@ def _begin_epoch(monitor: Monitor, *, now: datetime) -> None:
         lease_ends=None,
         assessed=now,
     )
-    state.set_status(monitor, Monitor.Status.NEW, now=now, baseline=None)
+    state.begin(monitor, Monitor.Status.NEW, baseline=None, now=now)

@@ -28,6 +28,8 @@ MAX_ANSWER_LENGTH = 1_000_000
 EXCERPT_LENGTH = 80
 MAX_WORDS = 1_000_000
 NEGATION = "not-"
+VERSION = 1
+"""Raise it when an assertion comes to judge the same answer differently: old answers are graded again."""
 
 
 class InvalidAssertion(ValueError):

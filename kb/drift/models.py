@@ -44,7 +44,13 @@ class Monitor(models.Model):
     baseline = models.ForeignKey(
         "Baseline", models.PROTECT, null=True, blank=True, related_name="+"
     )
+    memory = models.JSONField(default=dict, blank=True)
+    """What kb.drift.watch keeps between two nights: kb.drift.watch.Memory as a dict."""
+    wanted = models.JSONField(default=dict, blank=True)
+    """Answers to take on the next night: case id (as text) to number; empty: one of each."""
     next_slot = models.DateTimeField(null=True, blank=True)
+    confirm_at = models.DateTimeField(null=True, blank=True)
+    """When a suspicion is to be confirmed by answers of another session; None: nothing to confirm."""
     created = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -61,6 +67,11 @@ class Monitor(models.Model):
                 fields=["next_slot"],
                 name="monitor_due",
                 condition=models.Q(is_enabled=True, next_slot__isnull=False),
+            ),
+            models.Index(
+                fields=["confirm_at"],
+                name="monitor_to_confirm",
+                condition=models.Q(confirm_at__isnull=False),
             ),
         ]
 
@@ -114,6 +125,7 @@ class Run(models.Model):
         BASELINE = "baseline", _("Baseline")
         SCHEDULED = "scheduled", _("Scheduled")
         MANUAL = "manual", _("By hand")
+        CONFIRMATION = "confirmation", _("Confirmation")
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Waiting")
@@ -135,7 +147,7 @@ class Run(models.Model):
     )
 
     monitor = models.ForeignKey(Monitor, models.CASCADE, related_name="runs")
-    kind = models.CharField(max_length=10, choices=Kind, default=Kind.SCHEDULED)
+    kind = models.CharField(max_length=12, choices=Kind, default=Kind.SCHEDULED)
     slot = models.DateTimeField()
     """The moment the run is for, in UTC. One run per monitor and slot."""
     baseline = models.ForeignKey(
@@ -143,6 +155,13 @@ class Run(models.Model):
     )
     """The epoch: what it belongs to (a baseline run) or is compared with."""
     repeats = models.PositiveSmallIntegerField(default=1)
+    """Answers to each case in its first session, where `plan` says nothing else."""
+    plan = models.JSONField(default=list, blank=True)
+    """One entry for each session: case id (as text) to number of answers; {} means `repeats` of each."""
+    is_usual = models.BooleanField(default=False)
+    """Its answers belong to what later nights are compared with."""
+    grader = models.PositiveSmallIntegerField(default=0)
+    """kb.drift.assertions.VERSION that graded its answers; older ones are graded again when read."""
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
     reason = models.CharField(max_length=60, blank=True)
     """Why it did not end as done: an error kind of kb.llm.base or a reason of kb.drift.runs."""
@@ -194,6 +213,8 @@ class Completion(models.Model):
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="completions")
     case = models.ForeignKey(TestCase, models.CASCADE, related_name="completions")
+    session = models.PositiveSmallIntegerField(default=0)
+    """Answers of another session of the run, taken to confirm a suspicion, have 1."""
     repeat = models.PositiveSmallIntegerField(default=0)
     outcome = models.CharField(max_length=10, choices=Outcome)
     text = models.TextField(blank=True)
@@ -217,15 +238,41 @@ class Completion(models.Model):
     created = models.DateTimeField(db_default=Now())
 
     class Meta:
-        ordering = ("case", "repeat")
+        ordering = ("case", "session", "repeat")
         constraints = [
             models.UniqueConstraint(
-                fields=["run", "case", "repeat"], name="one_completion_per_case_and_repeat"
+                fields=["run", "case", "session", "repeat"],
+                name="one_completion_per_case_and_repeat",
             ),
         ]
 
     def __str__(self) -> str:
         return f"completion {self.pk}"
+
+
+class Incident(models.Model):
+    """One thing that happened to a model, gathering the reports that show it."""
+
+    target = models.ForeignKey(Target, models.CASCADE, related_name="incidents")
+    opened = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    closed = models.DateTimeField(null=True, blank=True)
+    """When the last of its monitors was accepted, recovered or ended."""
+    is_of_model = models.BooleanField(default=False)
+    """The prompts of the model moved together: the model has changed, not one prompt's luck."""
+
+    class Meta:
+        ordering = ("-opened", "-pk")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["target"],
+                condition=models.Q(closed__isnull=True),
+                name="one_open_incident_per_target",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"incident {self.pk}"
 
 
 class DriftReport(models.Model):
@@ -240,6 +287,13 @@ class DriftReport(models.Model):
     class Direction(models.TextChoices):
         WORSE = "worse", _("Worse")
         BETTER = "better", _("Better")
+        CHANGED = "changed", _("Changed")
+
+    class Severity(models.TextChoices):
+        CRITICAL = "critical", _("Critical")
+        MAJOR = "major", _("Major")
+        MINOR = "minor", _("Minor")
+        NOTICE = "notice", _("Notice")
 
     run = models.OneToOneField(Run, models.CASCADE, related_name="report")
     baseline = models.ForeignKey(Baseline, models.CASCADE, related_name="reports")
@@ -251,7 +305,20 @@ class DriftReport(models.Model):
     pass_rate_baseline = models.FloatField(null=True)
     pass_rate = models.FloatField(null=True)
     changed_cases = models.JSONField(default=list)
-    """Ids of the cases whose passes moved, worst first."""
+    """Ids of the cases that changed, worst first."""
+    severity = models.CharField(max_length=10, choices=Severity, blank=True)
+    """How much it matters; 'notice' is certain but too small to tell anybody."""
+    routes = models.JSONField(default=list)
+    """Which of the sequential tests spoke: kb.drift.watch.Route."""
+    p = models.FloatField(null=True)
+    """Chance of such a night, at most, if nothing has changed; all channels together."""
+    evidence = models.FloatField(null=True)
+    """Evidence gathered over the nights, from 0 to 1 = enough for an alarm."""
+    facts = models.JSONField(default=dict)
+    """What explains it, numbers and names only: see kb.drift.assessing."""
+    incident = models.ForeignKey(
+        Incident, models.SET_NULL, null=True, blank=True, related_name="reports"
+    )
     created = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -48,6 +49,10 @@ MOST_ATTEMPTS = 3
 """How often a run is begun again after its worker died."""
 
 
+SESSIONS = 2
+"""Sessions a run may have: its own, and one more that confirms a suspicion at once."""
+MOST_REPEATS = 100
+"""More answers to one case than any session asks for: keeps the places of two sessions apart."""
 MOST_CATCH_UP = 30
 """Missed slots written down as skipped after a standstill; the newest one is run."""
 
@@ -101,6 +106,35 @@ def _queue_due_run(monitor_id: int, now: datetime) -> int | None:
         return None  # another beat was first
 
 
+def queue_confirmations(*, now: datetime, most: int = 500) -> list[int]:
+    """Write down a run for every suspicion whose second session is due; returns their ids."""
+    due = Monitor.objects.filter(confirm_at__lte=now).values_list("pk", flat=True)[:most]
+    return [run_id for pk in list(due) if (run_id := _queue_confirmation(pk, now)) is not None]
+
+
+@transaction.atomic
+def _queue_confirmation(monitor_id: int, now: datetime) -> int | None:
+    monitor = (
+        Monitor.objects.select_for_update(of=("self",), skip_locked=True)
+        .select_related("target__connection", "baseline")
+        .filter(pk=monitor_id, confirm_at__lte=now)
+        .first()
+    )
+    if monitor is None or monitor.confirm_at is None:
+        return None
+    slot, monitor.confirm_at = monitor.confirm_at, None
+    can_run = monitor.is_enabled and not monitor.halt and monitor.target.connection.is_enabled
+    busy = monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).exists()
+    queued = None
+    if monitor.baseline_id is not None and can_run and not busy:
+        with suppress(IntegrityError, Conflict), transaction.atomic():
+            kind = Run.Kind.CONFIRMATION
+            queued = insert_run(monitor, kind=kind, slot=slot, by=None, now=now).pk
+    monitor.wanted = {}  # without a confirmation the next night, as planned, decides
+    monitor.save(update_fields=["confirm_at", "wanted"])
+    return queued
+
+
 def waiting_runs(*, now: datetime, most: int = 200) -> list[int]:
     """Ids of runs nobody works on, oldest first."""
     return list(
@@ -148,9 +182,10 @@ def claim(run_id: int, *, now: datetime) -> Run | None:
 
 @dataclass(frozen=True)
 class _Job:
-    """One answer to get: its case and repeat, and what to send."""
+    """One answer to get: its case, session and repeat, and what to send."""
 
     case: TestCase
+    session: int
     repeat: int
     request: Request | None
     problem: str = ""
@@ -161,10 +196,12 @@ async def execute(
     *,
     provider: Provider,
     clock: Callable[[], datetime],
+    confirm: Callable[[Run], Mapping[int, int]] = lambda _run: {},
     budget_seconds: float = RUN_SECONDS,
 ) -> None:
     """Fill the run's empty places with answers and end it. Safe to call again after a crash.
 
+    `confirm` says which answers a second session shall add, by case id, once the first is whole.
     Calls go out together, as many at once as the connection allows, and every answer is written
     down as it comes; a place once filled is never asked for again. The model is asked outside any
     transaction. Ends as done when anything was answered, else as failed or timeout.
@@ -211,7 +248,9 @@ async def execute(
 
     beating = asyncio.create_task(heartbeat())
     try:
-        await asyncio.gather(*(answer(job) for job in jobs))
+        while jobs and not lost.is_set():
+            await asyncio.gather(*(answer(job) for job in jobs))
+            jobs = [] if stop else await sync_to_async(_further_jobs)(run, confirm)
     finally:
         beating.cancel()
     if not lost.is_set():
@@ -234,6 +273,7 @@ def insert_run(
     baseline: Baseline | None = None,
     repeats: int = 1,
 ) -> Run:
+    plan = {} if kind == Run.Kind.BASELINE or monitor.confirm_at else monitor.wanted
     if monitor.runs.filter(slot=slot).exists():
         raise Conflict(_("There is a run for %(slot)s already.") % {"slot": slot.isoformat()})
     return Run.objects.create(
@@ -242,6 +282,8 @@ def insert_run(
         slot=slot,
         baseline=baseline or monitor.baseline,
         repeats=repeats,
+        plan=[plan] if plan else [],
+        grader=assertions.VERSION,
         requested_by=by,
         created=now,
     )
@@ -290,22 +332,39 @@ def plan_next(monitor: Monitor, now: datetime) -> None:
 
 def _missing_jobs(run: Run) -> list[_Job]:
     """The places of the run without an answer yet, in an order that spreads the repeats of a case."""
-    filled = set(run.completions.values_list("case_id", "repeat"))
+    filled = set(run.completions.values_list("case_id", "session", "repeat"))
     target, version = run.monitor.target, run.monitor.version
+    cases = list(run.monitor.cases.filter(is_retired=False))
     made = []
-    for repeat in range(run.repeats):
-        for case in run.monitor.cases.filter(is_retired=False):
-            if (case.pk, repeat) in filled:
-                continue
-            if problem := problem_with(version, case.variables):
-                made.append(_Job(case, repeat, None, problem))
-                continue
-            messages = _messages(version, case.variables)
-            parameters = clients.parameters_for(
-                target, version.parameters, slot=run.slot, repeat=repeat
-            )
-            made.append(_Job(case, repeat, Request(messages, target.model, parameters)))
+    for session, asked in enumerate(run.plan or [{}]):
+        counts = {case.pk: asked.get(str(case.pk), 0) if asked else run.repeats for case in cases}
+        for repeat in range(max(counts.values(), default=0)):
+            for case in cases:
+                if repeat >= counts[case.pk] or (case.pk, session, repeat) in filled:
+                    continue
+                if problem := problem_with(version, case.variables):
+                    made.append(_Job(case, session, repeat, None, problem))
+                    continue
+                parameters = clients.parameters_for(
+                    target,
+                    version.parameters,
+                    slot=run.slot,
+                    repeat=session * MOST_REPEATS + repeat,
+                )
+                messages = _messages(version, case.variables)
+                made.append(
+                    _Job(case, session, repeat, Request(messages, target.model, parameters))
+                )
     return made
+
+
+def _further_jobs(run: Run, confirm: Callable[[Run], Mapping[int, int]]) -> list[_Job]:
+    """What a second session of the same run has to ask; nothing when there is nothing to confirm."""
+    if len(run.plan) >= SESSIONS or not (wanted := confirm(run)):
+        return []
+    run.plan = [*(run.plan or [{}]), {str(case): count for case, count in wanted.items()}]
+    run.save(update_fields=["plan"])
+    return _missing_jobs(run)
 
 
 def _renew(run: Run, now: datetime) -> bool:
@@ -338,6 +397,7 @@ def _keep_reply(run: Run, job: _Job, reply: Reply, price: Price | None, now: dat
         Completion(
             run=run,
             case=job.case,
+            session=job.session,
             repeat=job.repeat,
             outcome=outcome,
             text=reply.text,
@@ -363,6 +423,7 @@ def _keep_error(run: Run, job: _Job, error: LLMError, now: datetime) -> None:
         Completion(
             run=run,
             case=job.case,
+            session=job.session,
             repeat=job.repeat,
             outcome=Completion.Outcome.MISSING,
             verdicts=[None] * len(job.case.assertions),

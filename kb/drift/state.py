@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,20 @@ def set_status(monitor: Monitor, status: str, *, now: datetime, baseline: Baseli
     monitor.status, monitor.baseline, monitor.status_since = status, baseline, now
     monitor.save(update_fields=["status", "baseline", "status_since"])
     show_state(monitor.prompt)
+
+
+def begin(
+    monitor: Monitor,
+    status: str,
+    *,
+    baseline: Baseline | None,
+    now: datetime,
+    memory: Mapping[str, Any] | None = None,
+) -> None:
+    """Begin a new epoch: what was suspected under the old one is forgotten."""
+    monitor.memory, monitor.wanted, monitor.confirm_at = dict(memory or {}), {}, None
+    monitor.save(update_fields=["memory", "wanted", "confirm_at"])
+    set_status(monitor, status, now=now, baseline=baseline)
 
 
 _WORST_FIRST = (

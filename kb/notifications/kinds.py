@@ -40,6 +40,10 @@ def _drifted(c: Mapping[str, Any]) -> str:
     return _("“%(title)s” has drifted on %(model)s: its answers have changed.") % c
 
 
+def _model_changed(c: Mapping[str, Any]) -> str:
+    return _("The model %(model)s seems to have changed: %(count)s prompts answer differently.") % c
+
+
 def _recovered(c: Mapping[str, Any]) -> str:
     return _("“%(title)s” behaves as usual again on %(model)s.") % c
 
@@ -80,6 +84,13 @@ KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("drifted", gettext_lazy("A prompt has drifted"), _WATCHING, _drifted, is_mailed=True),
+        Kind(
+            "model_changed",
+            gettext_lazy("A model has changed for several prompts"),
+            _WATCHING,
+            _model_changed,
+            is_mailed=True,
+        ),
         Kind("recovered", gettext_lazy("A prompt behaves as usual again"), _WATCHING, _recovered),
         Kind(
             "unchecked",

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from kb.core.http import HttpClient, policy_from_settings
-from kb.drift import actions, assessing, runs
+from kb.drift import actions, assessing, incidents, runs
 from kb.drift.models import Run
 from kb.llm.base import LLMError
 from kb.llm.clients import open_provider
@@ -21,7 +21,11 @@ logger = logging.getLogger(__name__)
 def queue_due_runs() -> None:
     """Write down the runs whose time has come, and ring for them."""
     now = timezone.now()
-    queued = actions.follow_new_versions(now=now) + runs.queue_due_runs(now=now)
+    queued = [
+        *actions.follow_new_versions(now=now),
+        *runs.queue_due_runs(now=now),
+        *runs.queue_confirmations(now=now),
+    ]
     for run_id in queued:
         run.delay(run_id)
     if queued:
@@ -39,6 +43,15 @@ def wake_waiting_runs() -> None:
         run.delay(run_id)
     for run_id in runs.unassessed_runs():
         assessing.assess(run_id, now=timezone.now())
+
+
+@shared_task(name="kb.drift.judge_models")
+def judge_models() -> None:
+    """Once a night, over all prompts of a model together: has the model changed?"""
+    now = timezone.now()
+    incidents.close_settled(now=now)
+    if changed := incidents.judge_models(now=now):
+        logger.warning("models changed targets=%s", changed)
 
 
 @shared_task(name="kb.drift.run", time_limit=16 * 60, soft_time_limit=15 * 60)
@@ -60,7 +73,12 @@ async def _drive(claimed: Run) -> None:
         except LLMError as error:
             await _fail(claimed, error)
             return
-        await runs.execute(claimed, provider=provider, clock=timezone.now)
+        await runs.execute(
+            claimed,
+            provider=provider,
+            clock=timezone.now,
+            confirm=assessing.confirmation_wanted,
+        )
 
 
 async def _fail(claimed: Run, error: LLMError) -> None:
