@@ -412,7 +412,10 @@ class _Loader:
         async def ask() -> None:
             async with HttpClient(EgressPolicy.parse("")) as http:
                 await drift_runs.execute(
-                    claimed, provider=open_provider(connection, http), clock=lambda: run.slot
+                    claimed,
+                    provider=open_provider(connection, http),
+                    clock=lambda: run.slot,
+                    confirm=drift_assessing.confirmation_wanted,
                 )
 
         async_to_sync(ask)()

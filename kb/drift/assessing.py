@@ -295,7 +295,7 @@ def _report(run: Run, judged: Judged, now: datetime) -> DriftReport:
         p_better=passes.p_better,
         pass_rate_baseline=passes.pass_rate_baseline,
         pass_rate=passes.pass_rate,
-        changed_cases=list(last.changed_cases),
+        changed_cases=list(last.changed_cases or passes.changed_cases),
         severity=last.effect.severity
         if last.effect
         else "notice"

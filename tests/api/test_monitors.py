@@ -4,9 +4,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from kombu.exceptions import OperationalError as BrokerAway
 
-from kb.drift import actions
-from kb.drift import assessing
-from kb.drift import runs
+from kb.drift import actions, assessing, runs
 from kb.drift.models import Monitor, Run
 from kb.llm.base import Reply
 from kb.prompts import actions as prompts

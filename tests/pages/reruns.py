@@ -7,9 +7,7 @@ from html import unescape
 
 from asgiref.sync import async_to_sync
 
-from kb.drift import actions
-from kb.drift import assessing
-from kb.drift import runs
+from kb.drift import actions, assessing, runs
 from kb.drift.actions import CaseFields
 from kb.drift.models import Run
 from kb.llm.base import LLMError, Reply
@@ -54,7 +52,12 @@ def failure(kind, message="It said no."):
 def play(run, answer, now=NOW):
     """Claim, execute and compare one run; the run as it is afterwards."""
     claimed = runs.claim(run.pk, now=now)
-    async_to_sync(runs.execute)(claimed, provider=Answering(answer), clock=lambda: now)
+    async_to_sync(runs.execute)(
+        claimed,
+        provider=Answering(answer),
+        clock=lambda: now,
+        confirm=assessing.confirmation_wanted,
+    )
     assessing.assess(run.pk, now=now)
     return Run.objects.get(pk=run.pk)
 

@@ -76,7 +76,12 @@ def error(kind, permanent=False):
 def play(run, provider, now=NOW):
     """Claim, execute and assess one run with this provider; the run as it is afterwards."""
     claimed = runs.claim(run.pk, now=now)
-    async_to_sync(runs.execute)(claimed, provider=provider, clock=lambda: now)
+    async_to_sync(runs.execute)(
+        claimed,
+        provider=provider,
+        clock=lambda: now,
+        confirm=assessing.confirmation_wanted,
+    )
     assessing.assess(run.pk, now=now)
     return Run.objects.get(pk=run.pk)
 
@@ -465,12 +470,14 @@ class TestJudging:
             monitor=monitor, by=monitor.owner, now=later(days=1), note="Fine by us"
         )
 
-        report = rerun(monitor, "no", later(days=2)).report
-        assert (monitor.status, report.verdict, report.pass_rate_baseline) == (
-            "stable",
-            "stable",
-            0.0,
-        )
+        monitor.refresh_from_db()
+        assert monitor.status == "learning"
+        for day in range(2, 6):
+            learnt = rerun(monitor, "no", later(days=day))
+            assert learnt.kind == "baseline"
+        assert monitor.status == "stable"
+        report = rerun(monitor, "no", later(days=7)).report
+        assert (report.verdict, report.pass_rate_baseline) == ("stable", 0.0)
 
     def test_an_edit_is_a_new_epoch_and_never_an_alarm(self):
         monitor = monitored(10)

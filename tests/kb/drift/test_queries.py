@@ -85,7 +85,7 @@ def test_the_baseline_is_known_by_its_answers_and_sessions():
 
 
 def test_an_accepted_run_starts_the_comparison_anew():
-    monitor = monitored(count=3)
+    monitor = monitored(count=10)
     rerun(monitor, "no", later(days=1))
     before = queries.latest_report(monitor)
 
