@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.kb.supervisor.programs import wait_until
-from tests.kb.supervisor.test_product import Product, ended, free_port
 from tests.shared_data import shared_path
+from tests.stack.product import Product, ended, free_port
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
 

@@ -1,0 +1,828 @@
+"""The nightly state machine of one monitor: what new answers change in what is believed of it.
+
+Pure. `judge` and `confirm` take everything they look at and return everything they changed; the
+caller keeps the memory and the answers, and takes as many answers next as the judgement asks for.
+
+A suspicion never becomes an alarm by the answers that raised it. It is raised by
+
+- tonight: the answers of one night over all cases,
+- accumulated: several nights that add up (a roll-out to a part of the calls),
+- one case: an answer of a case unlike all it gave before, or three nights unlike the others,
+- the weekly audit: the last week against the first month (a change in many small steps),
+
+and then decided on answers taken after it, in other sessions, against the earlier ones, those of
+the night that raised it included. That is why the number of false alarms is bounded:
+
+Had nothing changed, the answers of a case could have come in any order. Which of them are the
+later ones is then independent of everything the order of the earlier ones decides (the backward
+argument of conformal prediction: Vovk, Gammerman & Shafer 2005, ch. 8). A suspicion that has
+chance at most u given the *set* of answers up to then, followed by a comparison with chance at
+most v, is a false alarm with chance at most u·v; this also holds when the suspicion looks at the
+answers themselves, for only their order is left to chance. For tonight, u is its p, and v follows
+from it (`sequential.second_level`). For the accumulated evidence, v is proportional to the
+meter, whose sum over all times it is emptied is at most the number of looks
+(`sequential.accumulated`). For one case among n answers, being the most unusual has chance
+at most 1/n, and for its last nights being unlike the others it is the chance found. The weekly audit is an alarm by itself that is
+only looked at again. What is spent on each is a part of what the monitor was given for the year
+(`sequential.Allowance`), so the expected number of false alarms of the whole library is at most
+the budget of the policy, however many prompts there are and however much they depend on each
+other. Beyond the theorem: how many answers are taken next may depend on the answers themselves,
+and a p from relabellings drawn by lot stops drawing when it is clear; both were measured, not
+proved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from kb.drift.answers import Sample, is_odd, passed
+from kb.drift.detector import Channel, Look, look
+from kb.drift.reading import Reader
+from kb.drift.sequential import SMALLEST_P, Allowance, accumulated, second_level
+from kb.drift.severity import Direction, Effect, effect
+from kb.drift.vectors import normalised
+from kb.drift.verdict import LEAST_JUDGED_SHARE
+from kb.drift.windows import Pool, between, comparison
+
+type Phase = Literal["learning", "stable", "suspect", "drifted"]
+type Verdict = Literal["learning", "stable", "suspect", "drifted", "notice", "incomplete"]
+type Route = Literal["tonight", "accumulated", "one_case", "weekly_audit"]
+type When = Literal["soon", "next_night"]
+
+SHARES: Final[Mapping[Route, float]] = {
+    "tonight": 0.35,
+    "accumulated": 0.25,
+    "one_case": 0.30,
+    "weekly_audit": 0.10,
+}
+"""How the budget is divided. Most changes are seen at once; a single case is hardest to see."""
+LEAST_LIBRARY = 300 * 365
+"""Looks a year that a library is taken to have at least. With one monitor of its own the same
+budget would allow 2.7 wrong suspicions in a thousand nights; nobody would believe the third. The
+price is about one more night until a small change is found."""
+FIRST_LEVEL = 0.005
+"""A night rarer than one in 200 is looked at again: two extra sessions a year for a prompt."""
+CONFIRMATION_LEVEL = 0.05
+"""However rare a night was, it must be seen again at this level."""
+METER_TO_SUSPECT = 60.0
+"""Accumulated evidence at which more answers are taken; reached by chance once in 60 nights at
+most."""
+SURE_PART = 0.25
+"""Of that evidence, what must be left when ties are counted as nothing instead of drawn by lot."""
+AUDIT_EVERY, AUDIT_WINDOW, AUDIT_REFERENCE = 7, 7, 30
+"""Nights."""
+WINDOW, WINDOW_LEVEL = 3, 0.01
+"""Nights after which a case that answers otherwise than before is noticed among its own noise."""
+CASE_STAGES: Final = (2, 6, 10, 10, 12, 12)
+"""Answers a case is asked for on the nights after it became suspicious: few at first, because
+most such cases turn out to be nothing."""
+PROMPT_STAGES = 6
+FUTILE: Final = (0.2, 0.1, 0.05, 0.03, 0.02)
+"""Where the new answers are more usual than this after so many sessions, a suspicion is dropped."""
+STAGE_SHARE = 0.5
+"""Part of the remaining level spent by each comparison of a suspicion."""
+EXTRA_SHARE = 0.06
+"""Of the planned calls, what may be spent on first looks at single cases that look odd."""
+MOST_SUSPICIOUS_CASES = 3
+"""More cases at once are a matter of the whole prompt."""
+RETURNED_NIGHTS = 2
+RETURNED_LIKE_BEFORE, RETURNED_UNLIKE_DRIFT = 0.2, 0.01
+MOST_HISTORY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How much may be spent on being wrong.
+
+    ``budget``: false alarms expected in a year over the whole library, at most. ``looks_a_year``:
+    nights a year of all its monitors together; at least LEAST_LIBRARY is reckoned with.
+    ``looks_a_year_here``: those of this monitor. ``baseline_samples``: answers a case needs before
+    it is compared.
+    """
+
+    budget: float = 1.0
+    looks_a_year: float = float(LEAST_LIBRARY)
+    looks_a_year_here: float = 365.0
+    baseline_samples: int = 5
+
+    def allowance(self, route: Route) -> Allowance:
+        """What this monitor may spend on one way of raising an alarm."""
+        library = max(self.looks_a_year, self.looks_a_year_here, float(LEAST_LIBRARY))
+        year = SHARES[route] * self.budget * self.looks_a_year_here / library
+        return Allowance(year, self.looks_a_year_here)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """Something that is to be seen again before anybody is told.
+
+    ``cases`` is empty for the whole prompt. ``since`` is the session that raised it with the
+    chance ``p``; answers up to session ``reference_until`` are what later ones are compared with.
+    ``level`` is what the comparisons to come may still spend, ``stage`` how many there were, the
+    last with ``p_fresh``. ``is_direct``: rare enough to be an alarm if it is merely seen again.
+    ``waits_for_night``: not before another night, because services recover from such things.
+    """
+
+    route: Route
+    cases: tuple[int, ...]
+    since: int
+    reference_until: int
+    level: float
+    p: float
+    stage: int = 0
+    p_fresh: float | None = None
+    is_direct: bool = False
+    waits_for_night: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the monitor's history: drifted, notice, returned or accepted."""
+
+    kind: Literal["drifted", "notice", "returned", "accepted"]
+    session: int
+    route: Route | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept between two sessions; JSON through `to_dict` and `from_dict`.
+
+    ``looks``: nights compared in this epoch. ``epoch_from``: first session that counts.
+    ``meter``: accumulated evidence; ``meter_staked`` the same with larger stakes on early nights,
+    ``meter_sure`` the same without counting ties. ``without``: sessions that turned out to be odd nights of
+    the service. ``extra_calls``: what is left for looking at single cases. ``incomplete``: nights
+    in a row that could not be compared. ``drift``: what the alarm rests on, while it stands.
+    """
+
+    phase: Phase = "learning"
+    looks: int = 0
+    epoch_from: int = 0
+    meter: float = 0.0
+    meter_staked: float = 0.0
+    meter_sure: float = 0.0
+    suspicions: tuple[Suspicion, ...] = ()
+    without: tuple[int, ...] = ()
+    extra_calls: float = 0.0
+    incomplete: int = 0
+    drift: Suspicion | None = None
+    history: tuple[Event, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists, dicts, texts and numbers alone."""
+        plain = dataclasses.asdict(self)
+        plain["suspicions"] = [_suspicion_dict(one) for one in self.suspicions]
+        plain["drift"] = None if self.drift is None else _suspicion_dict(self.drift)
+        plain["without"] = list(self.without)
+        plain["history"] = [dataclasses.asdict(event) for event in self.history]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Memory:
+        """Read what `to_dict` gave; an empty mapping is a new memory. Raises TypeError on others."""
+        fields = dict(plain)
+        if "suspicions" in fields:
+            fields["suspicions"] = tuple(_suspicion(one) for one in fields["suspicions"])
+        if fields.get("drift") is not None:
+            fields["drift"] = _suspicion(fields["drift"])
+        if "without" in fields:
+            fields["without"] = tuple(fields["without"])
+        if "history" in fields:
+            fields["history"] = tuple(Event(**event) for event in fields["history"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """New answers by case, all of one session, which is later than any before."""
+
+    session: int
+    samples: Mapping[int, Sequence[Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Answers to take next, by case.
+
+    ``when`` is "next_night", in place of the planned one answer each; or "soon": a confirmation,
+    an hour or more later, in a session of its own that goes to `confirm` and leaves the next
+    night as planned (one answer each) if it cannot be had.
+    """
+
+    samples: Mapping[int, int]
+    when: When = "next_night"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What can be said after a session, with the figures behind it, and what to do next.
+
+    ``verdict``: "notice" is a change too small to matter or a night that was not repeated; nobody
+    is notified. "incomplete": too few cases answered, nothing was learnt. ``routes``: what raised
+    the alarm, the notice or the open suspicions. ``p``, ``p_smooth``, ``channels``: of tonight's
+    look over all cases, None and empty when there was none. ``p_fresh``: of the answers taken
+    after a suspicion. ``evidence``: accumulated evidence from 0 to 1, where more answers are
+    taken. ``effect``: with an alarm, a notice or while drifted; ``changed_cases`` worst first.
+    ``suspicious_cases``: those asked more often for the time being. ``has_returned``: the answers
+    are again like before the drift.
+    """
+
+    memory: Memory
+    verdict: Verdict
+    wanted: Wanted
+    routes: tuple[Route, ...] = ()
+    direction: Direction | None = None
+    p: float | None = None
+    p_smooth: float | None = None
+    p_fresh: float | None = None
+    channels: Mapping[Channel, float] = dataclasses.field(default_factory=dict)
+    evidence: float = 0.0
+    effect: Effect | None = None
+    changed_cases: tuple[int, ...] = ()
+    suspicious_cases: tuple[int, ...] = ()
+    has_returned: bool = False
+
+
+def judge(
+    *,
+    memory: Memory,
+    cases: Sequence[int],
+    pool: Pool,
+    night: Night,
+    policy: Policy,
+    seed: int,
+    reader: Reader | None = None,
+) -> Judgement:
+    """Judge one scheduled night.
+
+    ``cases``: all test cases of the monitor. ``pool``: their earlier answers, oldest first; those
+    of this session or before the epoch are passed over. ``seed``: the same gives the same result.
+    Never raises on answers.
+    """
+    state = _Session(memory, cases, pool, night, policy, seed, reader or Reader())
+    if len(state.answered) < LEAST_JUDGED_SHARE * len(cases) or not cases:
+        return _incomplete(state)
+    state.memory = replace(
+        memory,
+        incomplete=0,
+        extra_calls=min(
+            memory.extra_calls + EXTRA_SHARE * sum(map(len, state.new.values())),
+            float(MOST_SUSPICIOUS_CASES * CASE_STAGES[0]),
+        ),
+    )
+    if memory.phase == "drifted":
+        return _still_drifted(state)
+    if len(state.ready()) < LEAST_JUDGED_SHARE * len(cases):
+        return _learning(state)
+    return _watch(state, is_night=True)
+
+
+def confirm(
+    *,
+    memory: Memory,
+    cases: Sequence[int],
+    pool: Pool,
+    night: Night,
+    policy: Policy,
+    seed: int,
+    reader: Reader | None = None,
+) -> Judgement:
+    """Judge the answers of a confirmation that was wanted "soon". Arguments as in `judge`.
+
+    With too few answers, or when nothing is suspected any more, the memory comes back as it was
+    and the next night decides.
+    """
+    state = _Session(memory, cases, pool, night, policy, seed, reader or Reader())
+    scope = {case for one in memory.suspicions for case in one.cases or cases}
+    if memory.phase == "drifted" or not scope:
+        return Judgement(memory, memory.phase, _wanted(memory, cases))
+    if len(scope.intersection(state.answered)) < LEAST_JUDGED_SHARE * len(scope):
+        waiting = tuple(replace(one, waits_for_night=True) for one in memory.suspicions)
+        state.memory = replace(memory, suspicions=waiting)
+        return Judgement(state.memory, "incomplete", state.wanted())
+    return _watch(state, is_night=False)
+
+
+def accept(*, memory: Memory, cases: Sequence[int], pool: Pool, policy: Policy) -> Memory:
+    """What the model answers now is how it should be: a new epoch begins with the new answers.
+
+    While drifted these are all answers since the suspicion that became the alarm; else those of
+    the latest session. The monitor learns until each case has enough of them.
+    """
+    latest = max((one.session for samples in pool.values() for one in samples), default=0)
+    begin = latest if memory.drift is None else min(memory.drift.since + 1, latest)
+    answers = between(pool, begin, latest)
+    enough = [case for case in cases if len(answers.get(case, ())) >= policy.baseline_samples]
+    is_learnt = bool(cases) and len(enough) >= LEAST_JUDGED_SHARE * len(cases)
+    return Memory(
+        phase="stable" if is_learnt else "learning",
+        epoch_from=begin,
+        extra_calls=memory.extra_calls,
+        history=_remembered(memory, Event("accepted", latest)),
+    )
+
+
+# --- inside -----------------------------------------------------------------------------------
+
+
+class _Session:
+    """One session while it is judged: its answers beside the earlier ones."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        cases: Sequence[int],
+        pool: Pool,
+        night: Night,
+        policy: Policy,
+        seed: int,
+        reader: Reader,
+    ) -> None:
+        self.memory = memory
+        self.cases = tuple(cases)
+        self.policy = policy
+        self.seed = seed
+        self.reader = reader
+        self.number = night.session
+        known = {case: pool.get(case, ()) for case in cases}
+        self.earlier = between(known, memory.epoch_from, night.session - 1, memory.without)
+        tonight = {case: night.samples.get(case, ()) for case in cases}
+        self.new = between(tonight, night.session, night.session)
+        self.all = {case: [*self.earlier[case], *self.new[case]] for case in self.cases}
+        self.answered = [case for case in cases if self.new[case]]
+
+    def ready(self) -> list[int]:
+        """Cases with enough earlier answers to be compared."""
+        enough = max(1, self.policy.baseline_samples)
+        return [case for case in self.cases if len(self.earlier[case]) >= enough]
+
+    def look(self, cases: Sequence[int], earlier: Pool, new: Pool, alpha: float) -> Look:
+        return look(
+            comparison(cases, earlier, new), seed=self.seed, alpha=alpha, reader=self.reader
+        )
+
+    def wanted(self) -> Wanted:
+        return _wanted(self.memory, self.cases, self.all)
+
+
+def _incomplete(state: _Session) -> Judgement:
+    state.memory = replace(state.memory, incomplete=state.memory.incomplete + 1)
+    return Judgement(state.memory, "incomplete", state.wanted())
+
+
+def _learning(state: _Session) -> Judgement:
+    enough = [case for case in state.cases if len(state.all[case]) >= state.policy.baseline_samples]
+    is_learnt = len(enough) >= LEAST_JUDGED_SHARE * len(state.cases)
+    state.memory = replace(state.memory, phase="stable" if is_learnt else "learning")
+    return Judgement(state.memory, "learning", state.wanted())
+
+
+def _watch(state: _Session, *, is_night: bool) -> Judgement:
+    """Settle what was suspected before, then ask whether tonight raises anything new."""
+    kept: list[Suspicion] = []
+    dropped: list[Suspicion] = []
+    for suspicion in state.memory.suspicions:
+        if not any(state.new[case] for case in suspicion.cases or state.cases):
+            kept.append(suspicion)
+            continue
+        tested, is_alarm = _tested(state, suspicion)
+        if is_alarm:
+            return _alarm(state, tested)
+        (kept if _is_open(tested) else dropped).append(tested)
+    memory = replace(
+        state.memory,
+        suspicions=tuple(kept),
+        extra_calls=state.memory.extra_calls - _extra_calls(kept, state.new),
+    )
+    once = [one for one in dropped if one.is_direct and one.route == "tonight"]
+    if once:
+        memory = replace(
+            memory,
+            without=(*memory.without, *(one.since for one in once)),
+            history=_remembered(
+                memory, *(Event("notice", one.since, one.route, one.p) for one in once)
+            ),
+        )
+    state.memory = memory
+    found = None
+    if is_night and not _of_prompt(memory.suspicions):
+        found = _look(state)
+    return _judgement(state, found, once, dropped)
+
+
+def _extra_calls(suspicions: Sequence[Suspicion], new: Pool) -> int:
+    """Calls that single cases cost beyond the planned ones and beyond their first look."""
+    return sum(max(0, len(new[case]) - CASE_STAGES[0]) for one in suspicions for case in one.cases)
+
+
+def _is_open(suspicion: Suspicion) -> bool:
+    assert suspicion.p_fresh is not None  # noqa: S101 - it has just been tested
+    stages = len(CASE_STAGES) if suspicion.route == "one_case" else PROMPT_STAGES
+    futile = FUTILE[min(suspicion.stage, len(FUTILE)) - 1]
+    return suspicion.stage < stages and suspicion.p_fresh <= futile
+
+
+def _of_prompt(suspicions: Sequence[Suspicion]) -> list[Suspicion]:
+    return [one for one in suspicions if not one.cases]
+
+
+def _tested(state: _Session, suspicion: Suspicion) -> tuple[Suspicion, bool]:
+    """Compare the answers since a suspicion with those before; whether it is an alarm."""
+    cases = suspicion.cases or state.ready()
+    before = between(state.all, state.memory.epoch_from, suspicion.reference_until)
+    after = between(state.all, suspicion.since + 1, state.number)
+    is_only_seen_again = suspicion.is_direct and suspicion.stage == 0
+    level = suspicion.level * (1.0 if is_only_seen_again else STAGE_SHARE)
+    found = state.look(cases, before, after, alpha=max(level / 2, 1e-7))
+    # What even a full change could not reach yet is kept for when there are more answers.
+    clearest = _clearest(
+        [(len(before[case]), len(after[case])) for case in cases if before[case] and after[case]]
+    )
+    spent = level if clearest <= level else 0.0
+    tested = replace(
+        suspicion,
+        stage=suspicion.stage + 1,
+        p_fresh=found.p,
+        level=suspicion.level - spent,
+        waits_for_night=True,
+    )
+    return tested, spent > 0.0 and found.p <= level
+
+
+def _alarm(state: _Session, suspicion: Suspicion) -> Judgement:
+    cases = suspicion.cases or state.cases
+    size = _effect_since(state, suspicion)
+    is_notice = size is None or size.severity == "notice"
+    memory = replace(
+        state.memory,
+        phase="stable" if is_notice else "drifted",
+        drift=None if is_notice else suspicion,
+        suspicions=(),
+        meter=0.0,
+        meter_staked=0.0,
+        meter_sure=0.0,
+        history=_remembered(
+            state.memory,
+            Event("notice" if is_notice else "drifted", state.number, suspicion.route, suspicion.p),
+        ),
+    )
+    return Judgement(
+        memory=memory,
+        verdict="notice" if is_notice else "drifted",
+        wanted=_wanted(memory, state.cases),
+        routes=(suspicion.route,),
+        direction=size.direction if size else None,
+        p=suspicion.p,
+        p_fresh=suspicion.p_fresh,
+        evidence=1.0,
+        effect=size,
+        changed_cases=_changed(size, cases),
+    )
+
+
+def _effect_since(state: _Session, suspicion: Suspicion) -> Effect | None:
+    """The change in the cases concerned; one case of several is no catastrophe of the prompt."""
+    cases = suspicion.cases or state.cases
+    until = min(suspicion.reference_until, suspicion.since - 1)
+    before = between(state.all, state.memory.epoch_from, until)
+    after = between(state.all, suspicion.since + 1, state.number)
+    size = effect(
+        {case: before[case] for case in cases}, {case: after[case] for case in cases}, state.reader
+    )
+    if size is not None and len(cases) < len(state.cases) and size.severity == "critical":
+        return replace(size, severity="major")
+    return size
+
+
+def _changed(size: Effect | None, cases: Sequence[int]) -> tuple[int, ...]:
+    if size is None:
+        return ()
+    # An alarm has at least one case behind it, even where none moved far.
+    return size.changed_cases or tuple(one.case for one in size.cases[:1])
+
+
+def _look(state: _Session) -> Look:
+    """Tonight's look, and the suspicions it raises."""
+    memory, policy = state.memory, state.policy
+    asked_more = {case for one in memory.suspicions for case in one.cases}
+    ready = [case for case in state.ready() if case not in asked_more]
+    number = memory.looks + 1
+    allowed = policy.allowance("tonight").at(number)
+    found = state.look(ready, state.earlier, state.new, alpha=max(allowed / 4, 1e-6))
+    chances = dict(zip(ready, found.cases, strict=True))
+    unusual = {
+        case: p * len(state.all[case]) for case, p in chances.items() if len(state.new[case]) == 1
+    }
+    raised = _tonight(state, found, number) or _accumulated(state, found, number)
+    if raised is None and number % AUDIT_EVERY == 0:
+        raised = _audit(state, number)
+    suspicions = (raised,) if raised else memory.suspicions + _single_cases(state, single, number)
+    state.memory = replace(state.memory, looks=number, suspicions=suspicions)
+    if raised:
+        state.memory = replace(state.memory, meter=0.0, meter_staked=0.0, meter_sure=0.0)
+    return found
+
+
+def _tonight(state: _Session, found: Look, number: int) -> Suspicion | None:
+    allowed = state.policy.allowance("tonight").at(number)
+    level = second_level(found.p, allowed=allowed, first=FIRST_LEVEL, most=CONFIRMATION_LEVEL)
+    if level == 0.0:
+        return None
+    return Suspicion(
+        route="tonight",
+        cases=(),
+        since=state.number,
+        reference_until=state.number,
+        level=level,
+        p=found.p,
+        is_direct=level >= CONFIRMATION_LEVEL,
+        waits_for_night=_is_odd_night(state),
+    )
+
+
+def _is_odd_night(state: _Session) -> bool:
+    """Whether the night is unusual only through empty, cut or refused answers."""
+    plain = {
+        case: [sample for sample in samples if not is_odd(sample)]
+        for case, samples in state.new.items()
+    }
+    if plain == state.new:
+        return False
+    return state.look(state.ready(), state.earlier, plain, alpha=FIRST_LEVEL).p > FIRST_LEVEL
+
+
+def _accumulated(state: _Session, found: Look, number: int) -> Suspicion | None:
+    """Move the meters; a suspicion when they are full, and empty again."""
+    memory = state.memory
+    allowance = state.policy.allowance("accumulated")
+    meter = accumulated(memory.meter, found.p_smooth)
+    staked = accumulated(memory.meter_staked, found.p_smooth, allowance.weight(number))
+    sure = accumulated(memory.meter_sure, found.p)
+    is_full = meter >= METER_TO_SUSPECT
+    state.memory = replace(
+        memory,
+        meter=0.0 if is_full else meter,
+        meter_staked=0.0 if is_full else staked,
+        meter_sure=0.0 if is_full else sure,
+    )
+    if not is_full or sure < SURE_PART * METER_TO_SUSPECT:
+        return None
+    return Suspicion(
+        route="accumulated",
+        cases=(),
+        since=state.number,
+        reference_until=state.number,
+        level=min(CONFIRMATION_LEVEL, allowance.year / allowance.looks * staked),
+        p=found.p,
+        waits_for_night=True,
+    )
+
+
+def _audit(state: _Session, number: int) -> Suspicion | None:
+    """The last week against the first month."""
+    sessions = sorted({one.session for samples in state.all.values() for one in samples})
+    if len(sessions) <= AUDIT_WINDOW:
+        return None
+    begin = sessions[-AUDIT_WINDOW]
+    until = sessions[:-AUDIT_WINDOW][:AUDIT_REFERENCE][-1]
+    before = between(state.all, state.memory.epoch_from, until)
+    after = between(state.all, begin, state.number)
+    allowed = AUDIT_EVERY * state.policy.allowance("weekly_audit").at(number)
+    ready = [case for case in state.ready() if len(before[case]) >= state.policy.baseline_samples]
+    found = state.look(ready, before, after, alpha=max(allowed / 2, 1e-6))
+    if found.p > allowed:
+        return None
+    return Suspicion(
+        route="weekly_audit",
+        cases=(),
+        since=state.number,
+        reference_until=until,
+        level=CONFIRMATION_LEVEL,
+        p=found.p,
+        is_direct=True,
+        waits_for_night=True,
+    )
+
+
+def _single_cases(
+    state: _Session, found: Mapping[int, float], number: int
+) -> tuple[Suspicion, ...]:
+    """Cases to ask more often, as far as the calls set aside for it reach.
+
+    ``found`` is the chance of tonight's answer of each case. What is least like anything the case
+    answered before comes first.
+    """
+    memory = state.memory
+    recent = _recent_nights(state, list(found))
+    raised: dict[int, float] = {}
+    spent_by_chance = 0.0
+    for case, p in found.items():
+        answers = len(state.all[case])
+        spent_by_chance += 1.0 / answers + _rare_window(answers)
+        if p * answers < 1.5 and _is_unprecedented(state, case):
+            raised[case] = p
+        elif recent.get(case, 1.0) <= _rare_window(answers):
+            raised[case] = recent[case]
+    level = state.policy.allowance("one_case").at(number) / max(spent_by_chance, SMALLEST_P)
+    room = MOST_SUSPICIOUS_CASES - len({case for one in memory.suspicions for case in one.cases})
+    room = min(room, int(memory.extra_calls / (CASE_STAGES[0] - 1)))
+    chosen = sorted(raised, key=lambda case: (_likeness(state, case), case))[: max(0, room)]
+    state.memory = replace(
+        memory, extra_calls=memory.extra_calls - len(chosen) * (CASE_STAGES[0] - 1)
+    )
+    return tuple(
+        Suspicion(
+            route="one_case",
+            cases=(case,),
+            since=state.number,
+            reference_until=state.number,
+            level=min(CONFIRMATION_LEVEL, level),
+            p=raised[case],
+            waits_for_night=True,
+        )
+        for case in chosen
+    )
+
+
+def _rare_window(answers: int) -> float:
+    """Chance below which the last nights of a case among so many answers are suspicious."""
+    ways = math.comb(answers, WINDOW)
+    return max(WINDOW_LEVEL, 1.5 / ways) if ways else 0.0
+
+
+def _recent_nights(state: _Session, cases: Sequence[int]) -> dict[int, float]:
+    """Chance of the last WINDOW answers of each case against those before."""
+    before = {case: state.all[case][:-WINDOW] for case in cases}
+    after = {case: state.all[case][-WINDOW:] for case in cases}
+    found = state.look(cases, before, after, alpha=CONFIRMATION_LEVEL)
+    return dict(zip(cases, found.cases, strict=True))
+
+
+def _likeness(state: _Session, case: int) -> float:
+    """Similarity of tonight's answer to the earlier one that is most like it."""
+    texts = [one.text for one in (*state.new[case], *state.earlier[case])]
+    vectors = state.reader.vectors(texts)
+    return float((vectors[1:] @ vectors[0]).max())
+
+
+def _is_unprecedented(state: _Session, case: int) -> bool:
+    """Whether a case that never varied varies tonight, in its text or in a rule it met."""
+    earlier, tonight = state.earlier[case], state.new[case][0]
+    spelled = {(normalised(one.text), one.outcome) for one in earlier}
+    if len(spelled) == 1 and (normalised(tonight.text), tonight.outcome) not in spelled:
+        return True
+    results = {result for one in earlier if (result := passed(one)) is not None}
+    result = passed(tonight)
+    return len(results) == 1 and result is not None and result not in results
+
+
+def _judgement(
+    state: _Session, found: Look | None, once: Sequence[Suspicion], dropped: Sequence[Suspicion]
+) -> Judgement:
+    memory = state.memory
+    serious = [one for one in memory.suspicions if not one.cases or one.stage > 0]
+    phase: Phase = "suspect" if serious else "stable"
+    state.memory = memory = replace(memory, phase=phase)
+    verdict: Verdict = "suspect" if serious else "notice" if once else "stable"
+    tested = [one.p_fresh for one in (*memory.suspicions, *dropped) if one.p_fresh is not None]
+    return Judgement(
+        memory=memory,
+        verdict=verdict,
+        wanted=state.wanted(),
+        routes=tuple(dict.fromkeys(one.route for one in (serious or once))),
+        p=found.p if found else None,
+        p_smooth=found.p_smooth if found else None,
+        p_fresh=min(tested, default=None),
+        channels=found.channels if found else {},
+        evidence=1.0 if serious else _evidence(memory),
+        suspicious_cases=tuple(case for one in memory.suspicions for case in one.cases),
+    )
+
+
+def _evidence(memory: Memory) -> float:
+    return min(1.0, math.log1p(memory.meter_sure) / math.log1p(METER_TO_SUSPECT))
+
+
+def _still_drifted(state: _Session) -> Judgement:
+    """While an alarm stands, only ask whether the answers are again as they were before."""
+    drift = state.memory.drift
+    assert drift is not None  # noqa: S101 - the phase says so
+    cases = drift.cases or state.ready()
+    size = _effect_since(state, drift)
+    if _has_returned(state, drift, cases):
+        memory = replace(
+            state.memory,
+            phase="stable",
+            drift=None,
+            without=(*state.memory.without, *_drifted_sessions(state, drift)),
+            history=_remembered(state.memory, Event("returned", state.number, drift.route)),
+        )
+        return Judgement(memory, "stable", _wanted(memory, state.cases), has_returned=True)
+    return Judgement(
+        memory=state.memory,
+        verdict="drifted",
+        wanted=_wanted(state.memory, state.cases),
+        routes=(drift.route,),
+        direction=size.direction if size else None,
+        p=drift.p,
+        p_fresh=drift.p_fresh,
+        evidence=1.0,
+        effect=size,
+        changed_cases=_changed(size, drift.cases or state.cases),
+    )
+
+
+def _recent(state: _Session, drift: Suspicion) -> list[int]:
+    sessions = {
+        one.session
+        for samples in state.all.values()
+        for one in samples
+        if one.session > drift.since
+    }
+    return sorted(sessions)[-RETURNED_NIGHTS:]
+
+
+def _has_returned(state: _Session, drift: Suspicion, cases: Sequence[int]) -> bool:
+    """Like the answers before the drift, and clearly unlike those that were called drift."""
+    recent = _recent(state, drift)
+    if len(recent) < RETURNED_NIGHTS:
+        return False
+    after = between(state.all, recent[0], state.number)
+    drifted = between(state.all, drift.since, recent[0] - 1)
+    if state.look(cases, drifted, after, alpha=RETURNED_UNLIKE_DRIFT).p > RETURNED_UNLIKE_DRIFT:
+        return False
+    until = min(drift.reference_until, drift.since - 1)
+    before = between(state.all, state.memory.epoch_from, until)
+    return state.look(cases, before, after, alpha=RETURNED_UNLIKE_DRIFT).p > RETURNED_LIKE_BEFORE
+
+
+def _drifted_sessions(state: _Session, drift: Suspicion) -> list[int]:
+    recent = _recent(state, drift)[0]
+    return sorted(
+        {
+            one.session
+            for samples in state.all.values()
+            for one in samples
+            if drift.since <= one.session < recent
+        }
+    )
+
+
+def _wanted(memory: Memory, cases: Sequence[int], answers: Pool | None = None) -> Wanted:
+    """One answer for each case, more where something is suspected."""
+    samples = dict.fromkeys(cases, 1)
+    if memory.phase in ("drifted", "learning"):
+        return Wanted(samples)
+    for suspicion in memory.suspicions:
+        if suspicion.cases:
+            count = CASE_STAGES[min(suspicion.stage, len(CASE_STAGES) - 1)]
+            samples.update(dict.fromkeys(suspicion.cases, count))
+    for suspicion in _of_prompt(memory.suspicions):
+        count = _answers_to_decide(suspicion, cases, answers or {})
+        samples = {case: max(count, asked) for case, asked in samples.items()}
+        if not suspicion.waits_for_night:
+            return Wanted(samples, "soon")
+    return Wanted(samples)
+
+
+def _clearest(sizes: Sequence[tuple[int, int]]) -> float:
+    """Chance of a full change where each case has n answers before and m after.
+
+    One of the earlier ones, which raised the suspicion, has changed already: (m + 1)/C(n + m, m)
+    for each case.
+    """
+    return math.prod(
+        min(1.0, (after + 1) / math.comb(before + after, after)) for before, after in sizes
+    )
+
+
+def _answers_to_decide(suspicion: Suspicion, cases: Sequence[int], answers: Pool) -> int:
+    """The fewest answers for each case with which a full change would clearly reach the level."""
+    sizes = [
+        count
+        for case in cases
+        if (count := sum(one.session <= suspicion.reference_until for one in answers.get(case, ())))
+    ]
+    least = 1 if suspicion.is_direct and suspicion.stage == 0 else 3
+    for count in (1, 2, 3, 5):
+        clearest = _clearest([(size, count) for size in sizes])
+        if count >= least and clearest <= suspicion.level / 20:
+            return count
+    return 5
+
+
+def _remembered(memory: Memory, *events: Event) -> tuple[Event, ...]:
+    return (*memory.history, *events)[-MOST_HISTORY:]
+
+
+def _suspicion_dict(suspicion: Suspicion) -> dict[str, Any]:
+    return {**dataclasses.asdict(suspicion), "cases": list(suspicion.cases)}
+
+
+def _suspicion(plain: Mapping[str, Any]) -> Suspicion:
+    return Suspicion(**{**plain, "cases": tuple(plain["cases"])})
