@@ -3,11 +3,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 /usr/bin/pyt
 	/opt/homebrew/bin/python3 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 6))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
+VENV ?= $(or $(RETEX_VENV),.venv)
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint messages clean python
+.PHONY: help run test lint messages bench bench-search bench-scale clean python
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: python ## start Retex with its own database; Ctrl-C stops it
 	@$(PYTHON) manage.py up
@@ -22,6 +24,16 @@ messages: python ## bring the translation catalogues up to date with the texts (
 	@$(PYTHON) manage.py makemessages --locale fr --no-obsolete --add-location file \
 		--ignore '.venv*' --ignore 'var/*' --ignore 'tests/*'
 	@$(PYTHON) manage.py compile_catalogues
+
+bench: bench-search bench-scale ## run every bench; hours on a small machine
+
+bench-search: python ## how well the search finds, on judged queries; OPTIONS=--show lists dev failures
+	@$(PYTHON) manage.py install
+	@RETEX_BOOTSTRAP=0 $(VENV)/bin/python -m tests.benchmarks.search_quality $(OPTIONS)
+
+bench-scale: python ## how quick finding is with 10k, 100k and 1M prompts; OPTIONS=--sizes=10000,100000
+	@$(PYTHON) manage.py install
+	@RETEX_BOOTSTRAP=0 $(VENV)/bin/python -m tests.benchmarks.search_scale $(OPTIONS)
 
 clean: ## remove the Python environment and caches; what Retex keeps stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -13,8 +13,15 @@ from django.utils.cache import patch_vary_headers
 from accounts.models import User
 
 
+NOBODY_ELSES = "private, no-cache"
+"""No shared cache keeps a page, and the browser's own asks again; Back still shows it at once."""
+
+
 class LanguageMiddleware:
-    """Stands behind authentication, because a person's own choice wins."""
+    """Stands behind authentication, because a person's own choice wins.
+
+    What it answers is for one person in one language, and says so to caches.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -32,6 +39,7 @@ class LanguageMiddleware:
         response = self.get_response(request)
         patch_vary_headers(response, ("Accept-Language", "Cookie"))
         response.headers.setdefault("Content-Language", language)
+        response.headers.setdefault("Cache-Control", NOBODY_ELSES)
         return response
 
 

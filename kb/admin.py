@@ -14,7 +14,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -220,6 +220,12 @@ class Tags(Facet):
     list_select_related = ("synonym_of",)
     search_fields = ("name", "slug")
     raw_id_fields = ("synonym_of",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Without the words that only other people's drafts and private prompts bear."""
+        readable = prompts.visible_to(request.user)
+        tags: QuerySet[Any] = super().get_queryset(request)
+        return tags.filter(Q(prompts__in=readable) | Q(prompts=None)).distinct()
 
 
 # --- What people say -------------------------------------------------------------------------

@@ -22,6 +22,7 @@ warnings.simplefilter("ignore", CPendingDeprecationWarning)
 app = Celery("retex")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
+    imports=("kb.tasks.llm",),
     task_ignore_result=True,
     task_acks_late=True,  # a task may run twice; the rows decide who does the work
     task_reject_on_worker_lost=True,
@@ -56,6 +57,41 @@ app.conf.update(
             "task": "kb.notifications.deliver_mails",
             "schedule": 15.0,
             "options": {"expires": 60},
+        },
+        "fold-search-counts": {
+            "task": "kb.search.fold_counts",
+            "schedule": 60.0,
+            "options": {"expires": 120},
+        },
+        "refresh-search": {
+            "task": "kb.search.refresh",
+            "schedule": 300.0,
+            "options": {"expires": 600},
+        },
+        "send-saved-searches": {
+            "task": "kb.search.send_saved_searches",
+            "schedule": 600.0,
+            "options": {"expires": 1200},
+        },
+        "mend-search": {
+            "task": "kb.search.mend",
+            "schedule": crontab(hour=2, minute=40),  # UTC: nobody in Europe searches then
+            "options": {"expires": 3600},
+        },
+        "settle-lost-reservations": {
+            "task": "kb.llm.settle_lost_reservations",
+            "schedule": 30.0,
+            "options": {"expires": 60},
+        },
+        "refresh-models": {
+            "task": "kb.llm.refresh_models",
+            "schedule": crontab(hour=4, minute=40),
+            "options": {"expires": 3600, "queue": "models"},
+        },
+        "warn-of-retirements": {
+            "task": "kb.llm.warn_of_retirements",
+            "schedule": crontab(hour=6, minute=10),
+            "options": {"expires": 3600},
         },
     },
 )

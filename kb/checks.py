@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -13,6 +14,10 @@ from django.db import connection
 from accounts.backends import DEMO_DOMAIN
 
 SHORTEST_SECRET = 32
+FEWEST_SIGNS = 8
+"""Different characters of a secret: 32 random hexadecimal digits practically always have ten."""
+DOTS_OF_A_DOMAIN = 2
+"""`*.company.example` is one company; `*.example` is everybody below it."""
 
 
 @register(Tags.security)
@@ -32,16 +37,36 @@ def unsafe_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             "is missing.",
             "Set SECRET_KEY (or SECRET_KEY_FILE) to a long random text.",
         )
-    elif len(secret_key) < SHORTEST_SECRET:
-        refuse(
-            "SECRET_KEY",
-            f"has {len(secret_key)} characters; at least {SHORTEST_SECRET} are needed.",
-            "Set it to a longer random text.",
-        )
+    elif weakness := _weakness(secret_key):
+        refuse("SECRET_KEY", weakness, "Set it to a longer random text.")
     if settings.EMBEDDED:
         return found
-    if "*" in settings.ALLOWED_HOSTS:
-        refuse("ALLOWED_HOSTS", "'*' answers to any host name.", "List the names people use.")
+    for key in settings.RETEX_ENCRYPTION_KEYS:
+        if key != secret_key and (weakness := _weakness(key)):
+            refuse("RETEX_ENCRYPTION_KEYS", f"one of them {weakness}", "Use longer random texts.")
+    for host in settings.ALLOWED_HOSTS:
+        if "*" in host or not host.strip("."):
+            refuse("ALLOWED_HOSTS", f"{host!r} answers to any host name.", "List the names people use.")
+    for origin in settings.CSRF_TRUSTED_ORIGINS:
+        if "*" in origin and origin.split("*", 1)[1].count(".") < DOTS_OF_A_DOMAIN:
+            refuse(
+                "CSRF_TRUSTED_ORIGINS",
+                f"{origin!r} trusts the forms of strangers.",
+                "List the addresses people use.",
+            )
+    for domain in settings.RETEX_SIGNUP_DOMAINS:
+        if "*" in domain or "." not in domain.strip("."):
+            refuse(
+                "RETEX_SIGNUP_DOMAINS",
+                f"{domain!r} would let anybody open an account.",
+                "List whole mail domains, such as company.example.",
+            )
+    if urlsplit(settings.BASE_URL).scheme not in ("http", "https"):
+        refuse(
+            "BASE_URL",
+            f"{settings.BASE_URL!r} is not the address of a site.",
+            "Write it like https://retex.company.example.",
+        )
     if settings.RETEX_ALLOW_CLOCK:
         refuse(
             "RETEX_ALLOW_CLOCK", "lets callers choose the date of a run.", "Unset it in production."
@@ -55,6 +80,15 @@ def unsafe_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def _weakness(secret: str) -> str:
+    """What makes a secret easy to guess, as the end of a sentence; nothing for a good one."""
+    if len(secret) < SHORTEST_SECRET:
+        return f"has {len(secret)} characters; at least {SHORTEST_SECRET} are needed."
+    if len(set(secret)) < FEWEST_SIGNS:
+        return f"repeats {len(set(secret))} different characters; at least {FEWEST_SIGNS} are needed."
+    return ""
 
 
 def demo_accounts() -> list[str]:

@@ -17,6 +17,7 @@ from kb.community.models import (
 )
 from kb.core.models import IdempotentAnswer
 from kb.drift.models import Baseline, Completion, DriftReport, Monitor, Run, TestCase
+from kb.finding.models import SavedSearch
 from kb.llm.models import Connection, Price, Target
 from kb.notifications.models import MailChoice, Notification
 from kb.prompts.models import (
@@ -30,7 +31,14 @@ from kb.prompts.models import (
     Watch,
     WriteUp,
 )
-from kb.search.models import SearchEntry
+from kb.search.models import (
+    SearchChange,
+    SearchCount,
+    SearchEntry,
+    SearchMiss,
+    SearchState,
+    SearchWord,
+)
 
 __all__ = [
     "Addendum",
@@ -51,7 +59,13 @@ __all__ = [
     "Retrospective",
     "RetrospectiveLink",
     "Run",
+    "SavedSearch",
+    "SearchChange",
+    "SearchCount",
     "SearchEntry",
+    "SearchMiss",
+    "SearchState",
+    "SearchWord",
     "Tag",
     "Target",
     "TestCase",

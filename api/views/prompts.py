@@ -152,7 +152,7 @@ class OnePrompt(Door):
         prompt = queries.by_slug(self.person, slug)
         if prompt.published is None:
             actions.discard_draft(prompt=prompt, by=self.person)
-        elif prompt.status != Prompt.Status.ARCHIVED:
+        else:
             actions.archive(prompt=prompt, by=self.person, now=timezone.now())
         return Response(status=204)
 

@@ -33,7 +33,7 @@ from kb.core import markdown
 from kb.core.errors import Conflict, Invalid, NotAllowed
 from kb.core.words import clean_line, clean_text
 from kb.notifications import actions as notifications
-from kb.prompts.actions import department_ids, readers_watching
+from kb.prompts.actions import department_ids, readers_watching, subject
 from kb.prompts.models import TEXT_LENGTH, Prompt, PromptVersion, Tool, UseCase
 from kb.prompts.queries import is_readable
 from kb.search import index
@@ -234,6 +234,7 @@ def write_retrospective(
             path=f"/retrospectives/{report.pk}/",
             key=f"report:{report.pk}",
             now=now,
+            about=subject(prompt),
         )
     reindex(report)
     return report
@@ -307,6 +308,7 @@ def add_follow_up(
             path=f"/retrospectives/{report.pk}/",
             key=f"follow_up:{made.pk}",
             now=now,
+            about=subject(report.version.prompt) if report.version else None,
         )
     return made
 
@@ -400,6 +402,7 @@ def answer_wish(*, wish: Wish, prompt: Prompt, by: User, now: datetime) -> None:
         path=f"/prompts/{prompt.slug}/",
         key=f"wish:{wish.pk}",
         now=now,
+        about=subject(prompt),
     )
 
 
@@ -506,6 +509,7 @@ def _tell(made: Comment, people: Sequence[User], kind: str, now: datetime) -> No
         path=f"/prompts/{made.prompt.slug}/#comment-{made.pk}",
         key=f"comment:{made.pk}",
         now=now,
+        about=subject(made.prompt),
     )
 
 

@@ -175,9 +175,12 @@ def wish_by_id(person: User, pk: int) -> Wish:
 
 
 def open_follow_ups(person: User) -> QuerySet[FollowUp]:
-    """What is left for this person to do, most urgent first."""
+    """What is left for this person to do about reports they may read, most urgent first."""
+    readable = reports_visible_to(person).values("pk")
     return (
-        FollowUp.objects.filter(owner=person, state=FollowUp.State.OPEN)
+        FollowUp.objects.filter(
+            owner=person, state=FollowUp.State.OPEN, retrospective__in=readable
+        )
         .select_related("retrospective")
         .order_by("due", "created")
     )

@@ -160,11 +160,11 @@ def links_to(report: Retrospective, person: User) -> QuerySet[RetrospectiveLink]
 
 
 def follow_up_by_id(person: User, pk: int) -> FollowUp:
-    """A follow-up of a report this person may read, or their own. Raises NotFound."""
+    """A follow-up of a report this person may read. Raises NotFound."""
     readable = queries.reports_visible_to(person).values("pk")
     found = (
         FollowUp.objects.select_related("retrospective", "owner")
-        .filter(Q(owner=person) | Q(retrospective__in=readable), pk=pk)
+        .filter(retrospective__in=readable, pk=pk)
         .first()
     )
     if found is None or not rules.can_take_part(person):

@@ -35,6 +35,7 @@ ratio says nothing."""
 CASE_DROP = 15.0
 CASE_PASSES = 0.50
 """A single case that changes this much matters, however well the others do."""
+NAMED_PART = 0.25
 DIRECTION_P = 0.05
 MOST_FEATURES = 4
 LARGEST_SHIFT = 99.0
@@ -109,8 +110,17 @@ class Effect:
 
     @property
     def changed_cases(self) -> tuple[int, ...]:
-        """Cases worth naming, worst first; ``cases`` is in the same order."""
-        return tuple(effect.case for effect in self.cases if effect.has_changed)
+        """Cases worth naming, worst first; ``cases`` is in the same order.
+
+        Next to a case that changed altogether, one that moved a little is not worth naming.
+        """
+        least = NAMED_PART * max((one.drop for one in self.cases), default=0.0)
+        return tuple(
+            one.case
+            for one in self.cases
+            if abs(one.pass_change) >= verdict.CHANGED_CASE_GAP
+            or one.drop >= max(MINOR_DROP, least)
+        )
 
 
 def effect(

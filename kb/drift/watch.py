@@ -7,7 +7,7 @@ A suspicion never becomes an alarm by the answers that raised it. It is raised b
 
 - tonight: the answers of one night over all cases,
 - accumulated: several nights that add up (a roll-out to a part of the calls),
-- one case: an answer of a case unlike all it gave before, or two unusual ones in a row,
+- one case: an answer of a case unlike all it gave before, or three nights unlike the others,
 - the weekly audit: the last week against the first month (a change in many small steps),
 
 and then decided on answers taken after it, in other sessions, against the earlier ones, those of
@@ -22,7 +22,7 @@ answers themselves, for only their order is left to chance. For tonight, u is it
 from it (`sequential.second_level`). For the accumulated evidence, v is proportional to the
 meter, whose sum over all times it is emptied is at most the number of looks
 (`sequential.accumulated`). For one case among n answers, being the most unusual has chance
-at most 1/n, and 2/n for the two rules together. The weekly audit is an alarm by itself that is
+at most 1/n, and for its last nights being unlike the others it is the chance found. The weekly audit is an alarm by itself that is
 only looked at again. What is spent on each is a part of what the monitor was given for the year
 (`sequential.Allowance`), so the expected number of false alarms of the whole library is at most
 the budget of the policy, however many prompts there are and however much they depend on each
@@ -42,7 +42,7 @@ from typing import Any, Final, Literal
 from kb.drift.answers import Sample, is_odd, passed
 from kb.drift.detector import Channel, Look, look
 from kb.drift.reading import Reader
-from kb.drift.sequential import Allowance, accumulated, second_level
+from kb.drift.sequential import SMALLEST_P, Allowance, accumulated, second_level
 from kb.drift.severity import Direction, Effect, effect
 from kb.drift.vectors import normalised
 from kb.drift.verdict import LEAST_JUDGED_SHARE
@@ -75,12 +75,15 @@ SURE_PART = 0.25
 """Of that evidence, what must be left when ties are counted as nothing instead of drawn by lot."""
 AUDIT_EVERY, AUDIT_WINDOW, AUDIT_REFERENCE = 7, 7, 30
 """Nights."""
-CASE_STAGES: Final = (4, 8, 10, 12, 12)
-"""Answers a case is asked for on the nights after it became suspicious."""
+WINDOW, WINDOW_LEVEL = 3, 0.01
+"""Nights after which a case that answers otherwise than before is noticed among its own noise."""
+CASE_STAGES: Final = (2, 6, 10, 10, 12, 12)
+"""Answers a case is asked for on the nights after it became suspicious: few at first, because
+most such cases turn out to be nothing."""
 PROMPT_STAGES = 6
-FUTILE: Final = (0.25, 0.12, 0.06, 0.04, 0.03)
+FUTILE: Final = (0.2, 0.1, 0.05, 0.03, 0.02)
 """Where the new answers are more usual than this after so many sessions, a suspicion is dropped."""
-STAGE_SHARES: Final = (0.5, 0.5, 0.5, 0.5, 0.5, 1.0)
+STAGE_SHARE = 0.5
 """Part of the remaining level spent by each comparison of a suspicion."""
 EXTRA_SHARE = 0.06
 """Of the planned calls, what may be spent on first looks at single cases that look odd."""
@@ -152,8 +155,7 @@ class Memory:
 
     ``looks``: nights compared in this epoch. ``epoch_from``: first session that counts.
     ``meter``: accumulated evidence; ``meter_staked`` the same with larger stakes on early nights,
-    ``meter_sure`` the same without counting ties. ``last_p``: chance of each case on the night
-    before, times its number of answers. ``without``: sessions that turned out to be odd nights of
+    ``meter_sure`` the same without counting ties. ``without``: sessions that turned out to be odd nights of
     the service. ``extra_calls``: what is left for looking at single cases. ``incomplete``: nights
     in a row that could not be compared. ``drift``: what the alarm rests on, while it stands.
     """
@@ -164,7 +166,6 @@ class Memory:
     meter: float = 0.0
     meter_staked: float = 0.0
     meter_sure: float = 0.0
-    last_p: Mapping[int, float] = dataclasses.field(default_factory=dict)
     suspicions: tuple[Suspicion, ...] = ()
     without: tuple[int, ...] = ()
     extra_calls: float = 0.0
@@ -175,7 +176,6 @@ class Memory:
     def to_dict(self) -> dict[str, Any]:
         """Lists, dicts, texts and numbers alone."""
         plain = dataclasses.asdict(self)
-        plain["last_p"] = {str(case): p for case, p in self.last_p.items()}
         plain["suspicions"] = [_suspicion_dict(one) for one in self.suspicions]
         plain["drift"] = None if self.drift is None else _suspicion_dict(self.drift)
         plain["without"] = list(self.without)
@@ -186,8 +186,6 @@ class Memory:
     def from_dict(cls, plain: Mapping[str, Any]) -> Memory:
         """Read what `to_dict` gave; an empty mapping is a new memory. Raises TypeError on others."""
         fields = dict(plain)
-        if "last_p" in fields:
-            fields["last_p"] = {int(case): float(p) for case, p in fields["last_p"].items()}
         if "suspicions" in fields:
             fields["suspicions"] = tuple(_suspicion(one) for one in fields["suspicions"])
         if fields.get("drift") is not None:
@@ -396,7 +394,11 @@ def _watch(state: _Session, *, is_night: bool) -> Judgement:
         if is_alarm:
             return _alarm(state, tested)
         (kept if _is_open(tested) else dropped).append(tested)
-    memory = replace(state.memory, suspicions=tuple(kept))
+    memory = replace(
+        state.memory,
+        suspicions=tuple(kept),
+        extra_calls=state.memory.extra_calls - _extra_calls(kept, state.new),
+    )
     once = [one for one in dropped if one.is_direct and one.route == "tonight"]
     if once:
         memory = replace(
@@ -411,6 +413,11 @@ def _watch(state: _Session, *, is_night: bool) -> Judgement:
     if is_night and not _of_prompt(memory.suspicions):
         found = _look(state)
     return _judgement(state, found, once, dropped)
+
+
+def _extra_calls(suspicions: Sequence[Suspicion], new: Pool) -> int:
+    """Calls that single cases cost beyond the planned ones and beyond their first look."""
+    return sum(max(0, len(new[case]) - CASE_STAGES[0]) for one in suspicions for case in one.cases)
 
 
 def _is_open(suspicion: Suspicion) -> bool:
@@ -429,13 +436,14 @@ def _tested(state: _Session, suspicion: Suspicion) -> tuple[Suspicion, bool]:
     cases = suspicion.cases or state.ready()
     before = between(state.all, state.memory.epoch_from, suspicion.reference_until)
     after = between(state.all, suspicion.since + 1, state.number)
-    share = STAGE_SHARES[min(suspicion.stage, len(STAGE_SHARES) - 1)]
-    level = suspicion.level * share
-    if suspicion.is_direct and suspicion.stage == 0:
-        level = suspicion.level
+    is_only_seen_again = suspicion.is_direct and suspicion.stage == 0
+    level = suspicion.level * (1.0 if is_only_seen_again else STAGE_SHARE)
     found = state.look(cases, before, after, alpha=max(level / 2, 1e-7))
-    # A level below what these answers could ever reach is kept for when there are more.
-    spent = level if found.smallest_p <= level else 0.0
+    # What even a full change could not reach yet is kept for when there are more answers.
+    clearest = _clearest(
+        [(len(before[case]), len(after[case])) for case in cases if before[case] and after[case]]
+    )
+    spent = level if clearest <= level else 0.0
     tested = replace(
         suspicion,
         stage=suspicion.stage + 1,
@@ -458,7 +466,6 @@ def _alarm(state: _Session, suspicion: Suspicion) -> Judgement:
         meter=0.0,
         meter_staked=0.0,
         meter_sure=0.0,
-        last_p={},
         history=_remembered(
             state.memory,
             Event("notice" if is_notice else "drifted", state.number, suspicion.route, suspicion.p),
@@ -502,7 +509,8 @@ def _changed(size: Effect | None, cases: Sequence[int]) -> tuple[int, ...]:
 def _look(state: _Session) -> Look:
     """Tonight's look, and the suspicions it raises."""
     memory, policy = state.memory, state.policy
-    ready = state.ready()
+    asked_more = {case for one in memory.suspicions for case in one.cases}
+    ready = [case for case in state.ready() if case not in asked_more]
     number = memory.looks + 1
     allowed = policy.allowance("tonight").at(number)
     found = state.look(ready, state.earlier, state.new, alpha=max(allowed / 4, 1e-6))
@@ -513,8 +521,8 @@ def _look(state: _Session) -> Look:
     raised = _tonight(state, found, number) or _accumulated(state, found, number)
     if raised is None and number % AUDIT_EVERY == 0:
         raised = _audit(state, number)
-    suspicions = (raised,) if raised else memory.suspicions + _single_cases(state, unusual, number)
-    state.memory = replace(state.memory, looks=number, last_p=unusual, suspicions=suspicions)
+    suspicions = (raised,) if raised else memory.suspicions + _single_cases(state, single, number)
+    state.memory = replace(state.memory, looks=number, suspicions=suspicions)
     if raised:
         state.memory = replace(state.memory, meter=0.0, meter_staked=0.0, meter_sure=0.0)
     return found
@@ -602,50 +610,64 @@ def _audit(state: _Session, number: int) -> Suspicion | None:
 
 
 def _single_cases(
-    state: _Session, unusual: Mapping[int, float], number: int
+    state: _Session, found: Mapping[int, float], number: int
 ) -> tuple[Suspicion, ...]:
     """Cases to ask more often, as far as the calls set aside for it reach.
 
-    ``unusual`` is the chance of tonight's answer times the number of answers: 1 is the most
-    unusual of all.
+    ``found`` is the chance of tonight's answer of each case. What is least like anything the case
+    answered before comes first.
     """
     memory = state.memory
-    open_cases = {case for one in memory.suspicions for case in one.cases}
-    room = MOST_SUSPICIOUS_CASES - len(open_cases)
-    rated = sorted(
-        (rating, case)
-        for case in unusual
-        if case not in open_cases and (rating := _rating(state, case, unusual[case])) is not None
+    recent = _recent_nights(state, list(found))
+    raised: dict[int, float] = {}
+    spent_by_chance = 0.0
+    for case, p in found.items():
+        answers = len(state.all[case])
+        spent_by_chance += 1.0 / answers + _rare_window(answers)
+        if p * answers < 1.5 and _is_unprecedented(state, case):
+            raised[case] = p
+        elif recent.get(case, 1.0) <= _rare_window(answers):
+            raised[case] = recent[case]
+    level = state.policy.allowance("one_case").at(number) / max(spent_by_chance, SMALLEST_P)
+    room = MOST_SUSPICIOUS_CASES - len({case for one in memory.suspicions for case in one.cases})
+    room = min(room, int(memory.extra_calls / (CASE_STAGES[0] - 1)))
+    chosen = sorted(raised, key=lambda case: (_likeness(state, case), case))[: max(0, room)]
+    state.memory = replace(
+        memory, extra_calls=memory.extra_calls - len(chosen) * (CASE_STAGES[0] - 1)
     )
-    chances = sum(2.0 / len(state.all[case]) for case in unusual)
-    allowed = state.policy.allowance("one_case").at(number)
-    raised: list[Suspicion] = []
-    left = memory.extra_calls
-    for _, case in rated:
-        if len(raised) >= room or left < CASE_STAGES[0] - 1:
-            break
-        left -= CASE_STAGES[0] - 1
-        raised.append(
-            Suspicion(
-                route="one_case",
-                cases=(case,),
-                since=state.number,
-                reference_until=state.number,
-                level=min(CONFIRMATION_LEVEL, allowed / chances),
-                p=unusual[case] / len(state.all[case]),
-                waits_for_night=True,
-            )
+    return tuple(
+        Suspicion(
+            route="one_case",
+            cases=(case,),
+            since=state.number,
+            reference_until=state.number,
+            level=min(CONFIRMATION_LEVEL, level),
+            p=raised[case],
+            waits_for_night=True,
         )
-    state.memory = replace(memory, extra_calls=left)
-    return tuple(raised)
+        for case in chosen
+    )
 
 
-def _rating(state: _Session, case: int, unusual: float) -> float | None:
-    """How suspicious a case is, less is more; None when it is not. See `_single_cases`."""
-    if unusual < 1.5 and _is_unprecedented(state, case):
-        return 0.0
-    before = state.memory.last_p.get(case, math.inf)
-    return unusual * before if unusual < 2.5 and before < 2.5 else None
+def _rare_window(answers: int) -> float:
+    """Chance below which the last nights of a case among so many answers are suspicious."""
+    ways = math.comb(answers, WINDOW)
+    return max(WINDOW_LEVEL, 1.5 / ways) if ways else 0.0
+
+
+def _recent_nights(state: _Session, cases: Sequence[int]) -> dict[int, float]:
+    """Chance of the last WINDOW answers of each case against those before."""
+    before = {case: state.all[case][:-WINDOW] for case in cases}
+    after = {case: state.all[case][-WINDOW:] for case in cases}
+    found = state.look(cases, before, after, alpha=CONFIRMATION_LEVEL)
+    return dict(zip(cases, found.cases, strict=True))
+
+
+def _likeness(state: _Session, case: int) -> float:
+    """Similarity of tonight's answer to the earlier one that is most like it."""
+    texts = [one.text for one in (*state.new[case], *state.earlier[case])]
+    vectors = state.reader.vectors(texts)
+    return float((vectors[1:] @ vectors[0]).max())
 
 
 def _is_unprecedented(state: _Session, case: int) -> bool:
@@ -768,12 +790,19 @@ def _wanted(memory: Memory, cases: Sequence[int], answers: Pool | None = None) -
     return Wanted(samples)
 
 
-def _answers_to_decide(suspicion: Suspicion, cases: Sequence[int], answers: Pool) -> int:
-    """The fewest answers for each case with which a full change would clearly reach the level.
+def _clearest(sizes: Sequence[tuple[int, int]]) -> float:
+    """Chance of a full change where each case has n answers before and m after.
 
-    A case with n answers before, one of them changed already, and m changed ones after is that
-    clear by chance with (m + 1)/C(n + m, m).
+    One of the earlier ones, which raised the suspicion, has changed already: (m + 1)/C(n + m, m)
+    for each case.
     """
+    return math.prod(
+        min(1.0, (after + 1) / math.comb(before + after, after)) for before, after in sizes
+    )
+
+
+def _answers_to_decide(suspicion: Suspicion, cases: Sequence[int], answers: Pool) -> int:
+    """The fewest answers for each case with which a full change would clearly reach the level."""
     sizes = [
         count
         for case in cases
@@ -781,8 +810,8 @@ def _answers_to_decide(suspicion: Suspicion, cases: Sequence[int], answers: Pool
     ]
     least = 1 if suspicion.is_direct and suspicion.stage == 0 else 3
     for count in (1, 2, 3, 5):
-        chance = math.prod(min(1.0, (count + 1) / math.comb(size + count, count)) for size in sizes)
-        if count >= least and chance <= suspicion.level / 20:
+        clearest = _clearest([(size, count) for size in sizes])
+        if count >= least and clearest <= suspicion.level / 20:
             return count
     return 5
 

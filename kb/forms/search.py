@@ -9,19 +9,16 @@ from typing import Any
 from django import forms
 
 from kb.search.engine import SORTS, Sort
-from kb.search.query import LONGEST_QUERY, Facet, SearchQuery, parse
+from kb.search.query import (
+    ADDRESS_NAMES,
+    LONGEST_QUERY,
+    LONGEST_VALUE,
+    MOST_VALUES,
+    SearchQuery,
+    parse,
+)
 
-FIELDS: dict[str, Facet] = {
-    "department": "departments",
-    "tool": "tools",
-    "use_case": "use_cases",
-    "tag": "tags",
-    "language": "languages",
-    "status": "statuses",
-}
-"""Name in the address to facet."""
-LONGEST_VALUE = 80
-MOST_VALUES = 20
+FIELDS = ADDRESS_NAMES
 
 
 class SearchForm(forms.Form):

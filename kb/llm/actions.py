@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
-from accounts.models import User
+from accounts.models import Department, User
 from kb.core import audit, secrets
 from kb.core.errors import Conflict, Invalid, NotAllowed
 from kb.core.words import clean_line
@@ -19,14 +21,18 @@ from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
 from kb.llm.anthropic import RESERVED_PARAMETERS as ANTHROPIC_RESERVED
 from kb.llm.base import JSON, host_of
 from kb.llm.clients import SIMULATED, scripts_from
-from kb.llm.models import Connection, Price, Target
+from kb.llm.models import CALLS, Cap, Connection, Period, Price, Retirement, Target
 from kb.llm.openai_compatible import DEFAULT_BASE_URL as OPENAI_URL
 from kb.llm.openai_compatible import RESERVED_PARAMETERS as OPENAI_RESERVED
+from kb.llm.paced import traffic
 from kb.llm.wire import InvalidConnection
 
 MOST_CALLS_AT_ONCE = 1_000
 LONGEST_PARAMETERS = 20_000
 """Characters of JSON; a response schema fits."""
+LARGEST_CAP = Decimal("999999999999.99")
+LATEST_RETIREMENT = date(2100, 1, 1)
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _RESERVED = OPENAI_RESERVED | ANTHROPIC_RESERVED
 _DEFAULT_URLS = {"openai_compatible": OPENAI_URL, "anthropic": ANTHROPIC_URL}
 
@@ -119,6 +125,8 @@ def save_connection(
         is_key_changed=api_key is not None,
         is_enabled=row.is_enabled,
     )
+    # Somebody has just repaired it, or means to; the first call tells soon enough.
+    transaction.on_commit(lambda: traffic().breakers.answered(row.pk))
     return row
 
 
@@ -203,6 +211,136 @@ def save_price(
         },
     )
     return price
+
+
+@transaction.atomic
+def save_cap(
+    *,
+    by: User,
+    period: str,
+    unit: str,
+    most: Decimal,
+    connection: Connection | None = None,
+    department: Department | None = None,
+) -> Cap:
+    """Bound what a connection, a department or, without either, the company may spend in a period.
+
+    `unit` is a currency such as EUR, or CALLS. What the period has cost already counts. An existing
+    cap of the same scope, period and unit is changed. Raises NotAllowed, Invalid.
+    """
+    _must_manage(by)
+    unit = unit.strip()
+    unit = unit if unit == CALLS else unit.upper()
+    wrong: dict[str, str] = {}
+    if connection is not None and department is not None:
+        wrong["department"] = _("A cap is for a connection or for a department, not for both.")
+    if period not in Period.values:
+        wrong["period"] = _("“%(value)s” is not a period; use day or month.") % {"value": period}
+    if unit != CALLS and not _CURRENCY.fullmatch(unit):
+        wrong["unit"] = _("“%(value)s” is not a unit; use calls, or a currency such as EUR.") % {
+            "value": unit
+        }
+    if not most.is_finite() or not 0 <= most <= LARGEST_CAP:
+        wrong["most"] = _("%(value)s is outside 0 to %(most)s.") % {
+            "value": most,
+            "most": LARGEST_CAP,
+        }
+    elif unit == CALLS and most != most.to_integral_value():
+        wrong["most"] = _("%(value)s calls cannot be made; use a whole number.") % {"value": most}
+    if wrong:
+        raise Invalid(
+            _("The cap was not saved. Please look at: %(names)s.") % {"names": ", ".join(wrong)},
+            fields=wrong,
+        )
+    cap, is_new = Cap.objects.update_or_create(
+        connection=connection,
+        department=department,
+        period=period,
+        unit=unit,
+        defaults={"most": most},
+    )
+    audit.record(
+        action="cap.created" if is_new else "cap.changed",
+        target=connection or department or "the whole company",
+        by=by,
+        period=period,
+        unit=unit,
+        most=str(most),
+    )
+    return cap
+
+
+@transaction.atomic
+def delete_cap(*, cap: Cap, by: User) -> None:
+    """Take a bound away. Raises NotAllowed."""
+    _must_manage(by)
+    audit.record(
+        action="cap.deleted",
+        target=cap.connection or cap.department or "the whole company",
+        by=by,
+        period=cap.period,
+        unit=cap.unit,
+        most=str(cap.most),
+    )
+    cap.delete()
+
+
+def save_retirement(
+    *,
+    model: str,
+    retires: date,
+    by: User,
+    connection: Connection | None = None,
+    successor: str = "",
+    source: str = "",
+) -> Retirement:
+    """Note that a model ends on a day, at one connection or, without, at all of them.
+
+    A second entry for the same model replaces the first. Raises NotAllowed, Invalid.
+    """
+    _must_manage(by)
+    model, successor, source = (clean_line(text) for text in (model, successor, source))
+    wrong: dict[str, str] = {}
+    if not model or len(model) > 120:
+        wrong["model"] = _(
+            "Write the model's name as the provider spells it, at most 120 characters."
+        )
+    if len(successor) > 120:
+        wrong["successor"] = _(
+            "Write the model's name as the provider spells it, at most 120 characters."
+        )
+    if len(source) > 300:
+        wrong["source"] = _("The source has %(count)s characters; at most 300 fit.") % {
+            "count": len(source)
+        }
+    if retires >= LATEST_RETIREMENT:
+        wrong["retires"] = _("%(day)s is too far away; use a day before %(latest)s.") % {
+            "day": retires.isoformat(),
+            "latest": LATEST_RETIREMENT.isoformat(),
+        }
+    if wrong:
+        raise Invalid(
+            _("The end of the model was not saved. Please look at: %(names)s.")
+            % {"names": ", ".join(wrong)},
+            fields=wrong,
+        )
+    retirement, _created = Retirement.objects.update_or_create(
+        connection=connection,
+        model=model,
+        defaults={
+            "retires": retires,
+            "successor": successor,
+            "source": source,
+            "entered_by": by,
+        },
+    )
+    return retirement
+
+
+def delete_retirement(*, retirement: Retirement, by: User) -> None:
+    """Take an entry back. Raises NotAllowed."""
+    _must_manage(by)
+    retirement.delete()
 
 
 def rotate_keys(*, by: User | None) -> int:

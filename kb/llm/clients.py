@@ -11,7 +11,9 @@ from kb.core import secrets
 from kb.core.http import HttpClient
 from kb.llm import simulated
 from kb.llm.base import JSON, ApiKey, LLMError, Provider, RetryPolicy
+from kb.llm.limits import Queue, Rates
 from kb.llm.models import Connection, Price, Target
+from kb.llm.paced import Paced, WatchedClient, traffic
 from kb.llm.registry import Setup, build
 from kb.llm.simulated import Script
 from kb.llm.wire import InvalidConnection
@@ -21,9 +23,17 @@ _MILLION = Decimal(1_000_000)
 
 
 def open_provider(
-    connection: Connection, http: HttpClient, retry: RetryPolicy | None = None
+    connection: Connection,
+    http: HttpClient,
+    retry: RetryPolicy | None = None,
+    *,
+    is_trial: bool = False,
 ) -> Provider:
     """The provider of a connection, its key unsealed for this process only.
+
+    It keeps to the limits of the connection, together with all workers, and heeds the circuit
+    breaker unless a person tries the connection. A simulated one asks nobody and needs neither. For
+    use in one event loop.
 
     Raises LLMError: 'cancelled' when the connection is switched off, 'auth' when the key cannot be
     opened or belongs to another host, 'bad_request' when its settings cannot work.
@@ -32,18 +42,19 @@ def open_provider(
         raise LLMError(
             "cancelled", f"The connection {connection.name} is switched off.", permanent=True
         )
+    known = traffic()
+    queue = Queue(known.limits, rates_of(connection))
     try:
-        return build(
+        if connection.provider == SIMULATED:
+            return build(SIMULATED, Setup(http=http, scripts=scripts_from(connection.quirks)))
+        provider = build(
             connection.provider,
             Setup(
-                http=http,
+                http=WatchedClient(http, queue, known.breakers),
                 base_url=connection.base_url,
                 key=_key(connection),
-                quirks={} if connection.provider == SIMULATED else connection.quirks,
+                quirks=connection.quirks,
                 retry=retry or RetryPolicy(),
-                scripts=(
-                    scripts_from(connection.quirks) if connection.provider == SIMULATED else {}
-                ),
             ),
         )
     except secrets.Undecryptable as error:
@@ -56,6 +67,17 @@ def open_provider(
         raise LLMError(
             "auth" if "key" in str(error) else "bad_request", str(error), permanent=True
         ) from error
+    return Paced(provider, queue, known.breakers, connection.name, heeds_breaker=not is_trial)
+
+
+def rates_of(connection: Connection) -> Rates:
+    """The limits entered for a connection."""
+    return Rates(
+        connection_id=connection.pk,
+        calls_at_once=connection.calls_at_once,
+        requests_per_minute=connection.requests_per_minute,
+        tokens_per_minute=connection.tokens_per_minute,
+    )
 
 
 def parameters_for(

@@ -5,19 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
-from django.db.models import Count, Prefetch, QuerySet
+from asgiref.sync import sync_to_async
+from django.db.models import Count, F, Prefetch, QuerySet, Sum
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
 from kb.core.errors import NotAllowed, NotFound
 from kb.core.http import HttpClient
-from kb.llm import clients, rules
+from kb.llm import catalogue, clients, rules, spending
 from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
 from kb.llm.base import LLMError, Message, ModelInfo, Reply, Request, RetryPolicy, host_of
-from kb.llm.models import Connection, Price, Target
+from kb.llm.breaker import State
+from kb.llm.models import Cap, Connection, Expense, Price, Retirement, Tally, Target
 from kb.llm.openai_compatible import DEFAULT_BASE_URL as OPENAI_URL
+from kb.llm.paced import traffic
 
 DEFAULT_URLS: Mapping[str, str] = {
     "openai_compatible": OPENAI_URL,
@@ -27,6 +32,9 @@ DEFAULT_URLS: Mapping[str, str] = {
 TRIAL_SECONDS = 20.0
 """A person waits for a trial; a model that needs longer for one word is not fit for use."""
 TRIAL_QUESTION = "Answer with one word: ready"
+TRIAL_OUTPUT_TOKENS = 100
+"""Of an answer of one word; models that think first write more, and are charged for it."""
+TRIAL_REFERENCE = "trial"
 _TRIAL_PATIENCE = RetryPolicy(attempts=1, attempt_timeout=TRIAL_SECONDS)
 
 
@@ -88,22 +96,39 @@ class Trial:
 
 
 async def try_connection(connection: Connection, http: HttpClient) -> Trial:
-    """Ask the provider for its models; never raises LLMError."""
+    """Ask the provider for its models, and remember them; never raises LLMError.
+
+    An open circuit breaker does not stop a person; an answer closes it.
+    """
     try:
-        provider = clients.open_provider(connection, http, _TRIAL_PATIENCE)
-        return Trial(models=await provider.models())
+        provider = clients.open_provider(connection, http, _TRIAL_PATIENCE, is_trial=True)
+        listed = await provider.models()
     except LLMError as error:
         return Trial(error=error)
+    await sync_to_async(catalogue.note_listing)(connection, listed, now=timezone.now())
+    return Trial(models=listed)
 
 
 async def try_target(target: Target, http: HttpClient, *, now: datetime) -> Trial:
-    """Ask the model for one word, which may cost a few tokens; never raises LLMError."""
+    """Ask the model for one word, which may cost a few tokens; never raises LLMError.
+
+    The call keeps to the limits and the budgets like any other, and is never repeated.
+    """
     parameters = clients.parameters_for(target, {}, slot=now, repeat=0)
     request = Request((Message("user", TRIAL_QUESTION),), target.model, parameters)
     try:
-        provider = clients.open_provider(target.connection, http, _TRIAL_PATIENCE)
+        provider = clients.open_provider(target.connection, http, _TRIAL_PATIENCE, is_trial=True)
+        price = await sync_to_async(price_of)(target)
+        purse = spending.purse_for(
+            target,
+            department_id=None,
+            reference=TRIAL_REFERENCE,
+            price=price,
+            usual_output=TRIAL_OUTPUT_TOKENS,
+        )
+        metered = spending.Metered(provider, purse, timezone.now)
         deadline = time.monotonic() + TRIAL_SECONDS
-        return Trial(reply=await provider.complete(request, deadline=deadline))
+        return Trial(reply=await metered.complete(request, deadline=deadline))
     except LLMError as error:
         return Trial(error=error)
 
@@ -124,3 +149,181 @@ def target_by_id(pk: int) -> Target:
 def price_of(target: Target) -> Price | None:
     """The price entered for the target's model, if any."""
     return Price.objects.filter(connection=target.connection_id, model=target.model).first()
+
+
+# --- Health -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a connection is doing at this moment, for all workers together.
+
+    ``state`` closed: calls go. Open: none goes until ``until``. Half open: one is trying.
+    ``pause`` are the seconds the provider asked to wait, ``gap`` those kept between two calls.
+    """
+
+    state: State
+    failures: int
+    cause: str
+    since: datetime | None
+    until: datetime | None
+    pause: float
+    gap: float
+    under_way: int
+
+
+def health(connection: Connection, *, now: datetime) -> Health:
+    """What the connection's page shows of its breaker and its pace."""
+    known = traffic()
+    breaker = known.breakers.read(connection.pk)
+    look = known.limits.look(clients.rates_of(connection))
+    return Health(
+        state=breaker.state(now.timestamp()),
+        failures=breaker.failures,
+        cause=breaker.cause,
+        since=_moment(breaker.opened),
+        until=_moment(breaker.until),
+        pause=look.pause,
+        gap=look.gap,
+        under_way=look.under_way,
+    )
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+# --- Budgets ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CapUse:
+    """A cap and its period so far, in the unit of the cap. ``frees`` begins the next period."""
+
+    cap: Cap
+    spent: Decimal
+    reserved: Decimal
+    frees: date
+
+    @property
+    def left(self) -> Decimal:
+        """What may still be reserved; never below 0, though a lowered cap may be passed already."""
+        return max(self.cap.most - self.spent - self.reserved, Decimal(0))
+
+
+def caps(person: User, *, now: datetime) -> list[CapUse]:
+    """All caps with what their period has cost so far. Raises NotAllowed."""
+    connections(person)
+    day = spending.today(now)
+    starts = {spending.period_start(period, day) for period in ("day", "month")}
+    tallies = {
+        (row.scope, row.scope_id, row.period, row.starts, row.unit): row
+        for row in Tally.objects.filter(starts__in=starts)
+    }
+    found = []
+    for cap in Cap.objects.select_related("connection", "department"):
+        tally = tallies.get(spending.tally_key(cap, day))
+        found.append(
+            CapUse(
+                cap=cap,
+                spent=tally.spent if tally else Decimal(0),
+                reserved=tally.reserved if tally else Decimal(0),
+                frees=spending.period_end(cap.period, day),
+            )
+        )
+    return found
+
+
+def cap_by_id(person: User, pk: int) -> Cap:
+    """One cap. Raises NotAllowed, NotFound."""
+    connections(person)
+    found = Cap.objects.select_related("connection", "department").filter(pk=pk).first()
+    if found is None:
+        raise NotFound(_("There is no cap %(pk)s.") % {"pk": pk})
+    return found
+
+
+def expenses(person: User, *, since: date, until: date) -> QuerySet[Expense]:
+    """What was spent on the days from `since` to `until`, both included. Raises NotAllowed.
+
+    A row is one purpose (such as run:12) on one day with one model.
+    """
+    connections(person)
+    return Expense.objects.filter(day__range=(since, until))
+
+
+GROUPINGS: Mapping[str, str] = {
+    "day": "day",
+    "connection": "connection_id",
+    "department": "department_id",
+    "model": "model",
+}
+"""What expenses can be summed by, and the column that tells it."""
+
+
+@dataclass(frozen=True)
+class ExpenseSum:
+    """A line of the spending page: calls, tokens and cost of one group in one currency.
+
+    `group` is a day, a model, or the id of a connection or department, None for no department.
+    Calls without a known price have the currency ''.
+    """
+
+    group: object
+    currency: str
+    calls: int
+    unknown_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal
+
+
+def expense_sums(rows: QuerySet[Expense], *, by: str) -> list[ExpenseSum]:
+    """Sums by one of GROUPINGS, dearest first; by day, latest first."""
+    sums = (
+        rows.order_by()
+        .values("currency", group=F(GROUPINGS[by]))
+        .annotate(
+            Sum("calls"),
+            Sum("unknown_calls"),
+            Sum("input_tokens"),
+            Sum("output_tokens"),
+            Sum("cost"),
+        )
+        .order_by(*(("-group",) if by == "day" else ("-cost__sum", "-calls__sum", "group")))
+    )
+    return [
+        ExpenseSum(
+            group=row["group"],
+            currency=row["currency"],
+            calls=row["calls__sum"],
+            unknown_calls=row["unknown_calls__sum"],
+            input_tokens=row["input_tokens__sum"],
+            output_tokens=row["output_tokens__sum"],
+            cost=row["cost__sum"],
+        )
+        for row in sums
+    ]
+
+
+# --- Ends of models ---------------------------------------------------------------------------
+
+
+def retirements(person: User) -> QuerySet[Retirement]:
+    """The ends of models that people entered, soonest first. Raises NotAllowed."""
+    connections(person)
+    return Retirement.objects.select_related("connection")
+
+
+def retirement_by_id(person: User, pk: int) -> Retirement:
+    """One of them. Raises NotAllowed, NotFound."""
+    found = retirements(person).filter(pk=pk).first()
+    if found is None:
+        raise NotFound(_("There is no retirement %(pk)s.") % {"pk": pk})
+    return found
+
+
+def listed_connections() -> list[int]:
+    """Ids of the connections whose provider can be asked for its models."""
+    rows = Connection.objects.filter(is_enabled=True).exclude(provider=clients.SIMULATED)
+    return list(rows.values_list("pk", flat=True))

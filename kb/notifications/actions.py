@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from kb.core.errors import Invalid
 from kb.notifications import channels
 from kb.notifications.kinds import KINDS
 from kb.notifications.models import MailChoice, Notification
+from kb.notifications.queries import may_be_told
 
 MOST_MAIL_ATTEMPTS = 6
 FIRST_MAIL_WAIT = timedelta(minutes=1)
@@ -22,6 +24,14 @@ FIRST_MAIL_WAIT = timedelta(minutes=1)
 MAIL_LEASE = timedelta(minutes=5)
 """How long a mail may be on its way before another worker tries again."""
 _SALT = "kb.notifications.unsubscribe"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The prompt a message tells of, with the tokens of those who may read it (accounts.standing)."""
+
+    prompt_id: int
+    audience: list[str]
 
 
 def notify(
@@ -32,10 +42,12 @@ def notify(
     path: str,
     key: str,
     now: datetime,
+    about: Subject | None = None,
 ) -> int:
     """Owe each recipient one message about one event; returns how many messages are owed.
 
-    `key` names the event: told twice, it is owed once. Mails leave later, from a worker.
+    `key` names the event: told twice, it is owed once. Mails leave later, from a worker. With
+    `about`, the message is there only as long as its recipient may read that prompt.
     """
     people = list({person.pk: person for person in recipients if person.is_active}.values())
     refused = set(
@@ -56,7 +68,7 @@ def notify(
         Notification(
             recipient=person,
             kind=kind,
-            context=dict(context),
+            context={**context, **(asdict(about) if about else {})},
             path=path,
             key=key,
             created=now,
@@ -66,6 +78,14 @@ def notify(
     ]
     Notification.objects.bulk_create(rows, ignore_conflicts=True)
     return len(rows)
+
+
+def set_audience(about: Subject) -> None:
+    """Who may read a prompt has changed: messages about it follow, those already told included."""
+    told = Notification.objects.filter(context__prompt_id=about.prompt_id)
+    for row in told.only("context").iterator():
+        row.context["audience"] = about.audience
+        row.save(update_fields=["context"])
 
 
 def mark_read(*, by: User, now: datetime, ids: Iterable[int] | None = None) -> int:
@@ -111,6 +131,9 @@ def deliver_due_mails(*, now: datetime, most: int = 100) -> tuple[int, int]:
     """
     sent = failed = 0
     for notification in _take(now, most):
+        if not may_be_told(notification):
+            Notification.objects.filter(pk=notification.pk).update(mail_due=None)
+            continue
         try:
             channels.mail(
                 notification, unsubscribe_token(notification.recipient, notification.kind)

@@ -78,6 +78,12 @@ def _follow_up(c: Mapping[str, Any]) -> str:
     return _("%(by)s gave you a follow-up on “%(title)s”: %(text)s") % c
 
 
+def _saved_search(c: Mapping[str, Any]) -> str:
+    if c.get("count") == 1:
+        return _("New for your search “%(name)s”: “%(title)s”.") % c
+    return _("%(count)s new prompts for your search “%(name)s”, the latest “%(title)s”.") % c
+
+
 _WATCHING = gettext_lazy("You wrote this prompt or follow it.")
 
 KINDS: Mapping[str, Kind] = {
@@ -121,6 +127,13 @@ KINDS: Mapping[str, Kind] = {
             gettext_lazy("A follow-up for you"),
             gettext_lazy("Somebody named you for it."),
             _follow_up,
+            is_mailed=True,
+        ),
+        Kind(
+            "saved_search",
+            gettext_lazy("Something new for a search you keep"),
+            gettext_lazy("You asked to hear of new matches."),
+            _saved_search,
             is_mailed=True,
         ),
     )

@@ -16,7 +16,8 @@ class Notification(models.Model):
     kind = models.CharField(max_length=40)
     """A name of kb.notifications.kinds."""
     context = models.JSONField(default=dict)
-    """What the sentence needs: titles, numbers, dates as ISO text."""
+    """What the sentence needs: titles, numbers, dates as ISO text. `prompt_id` and `audience` name the
+    prompt it tells of and who may read that; kept by kb.notifications.actions."""
     path = models.CharField(max_length=300)
     key = models.CharField(max_length=120)
     """Names the event; the same event is told to a person once."""

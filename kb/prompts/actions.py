@@ -144,7 +144,10 @@ def publish(*, prompt: Prompt, by: User, now: datetime) -> Prompt:
 
 
 def archive(*, prompt: Prompt, by: User, now: datetime) -> Prompt:
-    """Take a prompt out of lists and search; its page and history stay."""
+    """Take a prompt out of lists and search; its page and history stay. Twice is once."""
+    if prompt.status == Prompt.Status.ARCHIVED:
+        _must_edit(prompt, by)
+        return prompt
     return edit_prompt(
         prompt=prompt,
         fields=PromptFields(status=Prompt.Status.ARCHIVED),
@@ -461,6 +464,7 @@ def _settle(prompt: Prompt, *, now: datetime) -> None:
     if prompt.visibility == Prompt.Visibility.DEPARTMENTS and not departments:
         message = _("Choose at least one department, or show the prompt to the whole company.")
         raise Invalid(message, fields={"departments": message})
+    before = prompt.audience
     prompt.audience = rules.audience(
         status=prompt.status,
         visibility=prompt.visibility,
@@ -470,6 +474,8 @@ def _settle(prompt: Prompt, *, now: datetime) -> None:
     prompt.edition += 1
     prompt.updated = now
     prompt.save()
+    if prompt.audience != before:
+        notifications.set_audience(subject(prompt))
     reindex(prompt)
 
 
@@ -486,7 +492,13 @@ def _tell_watchers(prompt: Prompt, version: PromptVersion, by: User) -> None:
         path=f"/prompts/{prompt.slug}/versions/{version.number}/",
         key=f"version:{version.pk}",
         now=version.created,
+        about=subject(prompt),
     )
+
+
+def subject(prompt: Prompt) -> notifications.Subject:
+    """The prompt as messages about it know it."""
+    return notifications.Subject(prompt.pk, prompt.audience)
 
 
 def readers_watching(prompt: Prompt, *, besides: User | None = None) -> list[User]:

@@ -172,7 +172,7 @@ def newest(person: User, most: int) -> list[int]:
 
 def drafts_of(person: User) -> QuerySet[Prompt]:
     """What the person has begun and not yet published, latest first."""
-    return Prompt.objects.filter(author=person, status=Prompt.Status.DRAFT).order_by("-updated")
+    return visible_to(person).filter(author=person, status=Prompt.Status.DRAFT).order_by("-updated")
 
 
 def watched_by(person: User) -> QuerySet[Prompt]:

@@ -1,37 +1,85 @@
 """The only reader of SearchEntry: a SearchQuery and a person become a page of results.
 
 One statement finds, ranks and counts. Visibility is inside it, so that page, counts and facets
-agree. Words are looked for in French and in English at once; what is a stop word in either is not
-insisted upon, so that a sentence finds what its words would.
+agree. How many rows are ranked is bounded (kb.search.tiers), so that a common word costs the same
+in a library of ten thousand and of a million. docs/search.md tells the whole story.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from django.contrib.auth.models import AnonymousUser
-from django.db import connection
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from accounts.models import User
 from accounts.standing import standing
+from kb.search import counts, vocabulary
+from kb.search.conditions import Asked, asked_of
+from kb.search.keys import HALF_LIFE_DAYS, SIGNS, facet_of
 from kb.search.models import SearchEntry
-from kb.search.query import SearchQuery, Term
-from kb.search.text import Segment, excerpt, fold, words
+from kb.search.plan import Group, Plan, group_of, look_up, make_plan
+from kb.search.query import SearchQuery
+from kb.search.synonyms import SYNONYM_WEIGHT
+from kb.search.text import Segment, excerpt, title_key
 
 Sort = Literal["relevance", "proven", "newest"]
 SORTS: tuple[Sort, ...] = ("relevance", "proven", "newest")
-Kind = Literal["prompt", "retrospective"]
-FACETS = ("departments", "tools", "use_cases", "tags", "languages", "statuses")
+Kind = Literal["prompt", "retrospective", "everything"]
+KINDS = ("prompt", "retrospective")
+FACETS = tuple(SIGNS)
+
+# --- What ranks before what ---
+WEIGHTS = "{0.1, 0.3, 0.6, 1.0}"
+"""Of D, C, B, A for ts_rank: write-up and notes, text, summary and keywords, title."""
+ONE_MATCH = 0.6079
+"""What ts_rank gives one word standing once at weight 1 (6/pi²); dividing by it makes that 1."""
+TITLE_WEIGHT = 2.0
+"""A title is chosen by its author to say what the thing is: a word there counts this much more
+than standing in it would by weight alone, less when the title says much else."""
+WHOLE_TITLE_SHARE = 0.5
+"""Of the title's weight that depends on how much of the title was asked for."""
+ALL_IN_TITLE = 1.0
+"""Every word in the title: the next best thing to the title itself."""
+EXACT_TITLE = 100.0
+"""The title itself comes first, whatever else is lively."""
+LENGTH_WEIGHT = 0.35
+USUAL_LENGTH = 100
+"""Different words of a usual prompt. A long one holds many words by chance: what it holds counts
+less, by the logarithm of how much longer it is."""
+MISSING_WORDS = 2
+"""Power of the share of the words' weight that matches: who lacks a rare word falls far behind."""
 ACTIVITY_WEIGHT = 0.25
 """How much liveliness lifts a match: e-fold activity adds a quarter of its rank."""
 PROVEN_WEIGHT = 0.5
 """A prompt that surely works ranks at most half again as high: words matter more than proof."""
 DRIFTED_PENALTY = 0.7
-WEIGHTS = "{0.1, 0.3, 0.6, 1.0}"
-"""Of D, C, B, A for ts_rank: notes, text, summary and keywords, title."""
+RETIRED_PENALTY = 0.6
+"""Of what is archived, when it is asked for among others."""
+
+# --- How much is looked at ---
+MOST_RANKED = 20_000
+"""Matches ranked in an index where all is hot: all of them."""
+MOST_RARE = 5_000
+"""Entries that a word may stand in to be ranked in full, however large the index."""
+ENOUGH_HOT = 200
+"""Matches among the hot entries with which the others are not searched: ten pages."""
+MOST_TITLES = 2_000
+"""Cold entries whose title matches that are ranked with the hot ones."""
+TITLE_SHARE = 0.5
+"""Of the weight of the words that a title must hold to be a candidate by it."""
+ENOUGH = 5
+"""Results below which words may be missing."""
+SHARES = (1.0, 0.7, 0.45, 0.3)
+"""Of the weight of the words that must match, in the attempts that follow too few results."""
+DEEPEST = 5_000
+"""Results one can page through; beyond, words or facets help more than pages."""
+
 EXCERPT_WIDTH = 180
 MOST_VALUES = 60
 """Values of one facet that are counted."""
@@ -51,12 +99,45 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Results:
-    """A page of results; `facets` maps a facet to its values and their counts."""
+class Correction:
+    """A word nobody has used, and the word that was looked for instead."""
 
-    hits: Sequence[Hit]
-    total: int
-    facets: Mapping[str, Mapping[str, int]]
+    asked: str
+    used: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """A page of results; `facets` maps a facet to its values and their counts.
+
+    With `total_is_capped`, `total` and the counts are those of the matches that were ranked, and
+    there are more. `kinds` counts what the same query finds of each kind. `is_relaxed` when not
+    every result has every word. `corrections` when words were exchanged; ask with `is_exact` to
+    have them back. `last_page` is the deepest that may be asked for.
+    """
+
+    hits: Sequence[Hit] = ()
+    total: int = 0
+    facets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    total_is_capped: bool = False
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    corrections: Sequence[Correction] = ()
+    is_relaxed: bool = False
+    last_page: int = 1
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What is wanted of the matches."""
+
+    sort: Sort
+    number: int
+    size: int
+    has_facets: bool
+
+    @property
+    def offset(self) -> int:
+        return (self.number - 1) * self.size
 
 
 def search(
@@ -68,58 +149,355 @@ def search(
     page: int = 1,
     page_size: int = 20,
     has_facets: bool = True,
+    is_exact: bool = False,
 ) -> Results:
     """The page of what this person may read and the query asks for.
 
     A facet counts what choosing its value would show: all other conditions hold, its own do not.
-    Without words, relevance means liveliest first.
+    Without words, relevance means liveliest first. With `is_exact`, no word is exchanged or missing.
     """
-    sql, values = _statement(query, person, kind)
-    values |= {"limit": page_size, "offset": (page - 1) * page_size}
-    with connection.cursor() as cursor:
-        cursor.execute(f"{sql} {_PAGE.format(order=_ORDER[sort])}", values)
-        rows = cursor.fetchall()
-        counts: list[tuple[str, str, int]] = []
-        if has_facets:
-            cursor.execute(f"{sql} {_COUNTS}", values)
-            counts = cursor.fetchall()
-    total = rows[0][-1] if rows else 0
-    if not rows and page > 1:
-        total = search(query, person, kind=kind, sort=sort, page_size=1, has_facets=False).total
-    return Results(
-        hits=[_hit(row, query) for row in rows],
-        total=total,
-        facets=_facets(counts),
-    )
+    wanted = _Page(sort, page, page_size, has_facets)
+    tokens = standing(person).audience_tokens
+    asked = asked_of(query, person, KINDS if kind == "everything" else (kind,))
+    if not tokens:
+        return Results(facets=_empty(), kinds=dict.fromkeys(KINDS, 0))
+    with steady_cursor() as cursor:
+        plan = make_plan(query.terms)
+        if not plan.groups:
+            if asked.is_plain and not plan.negated:
+                return _browse(cursor, asked, tokens, wanted)
+            return _ranked(cursor, plan, asked, tokens, wanted, query)
+        return _by_words(cursor, plan, asked, tokens, wanted, query, is_exact=is_exact)
 
 
 def most_proven(person: User, most: int) -> list[int]:
     """Ids of the published prompts with the highest lower bound of 'worked'; only proven ones."""
-    return list(
-        SearchEntry.objects.filter(
-            kind="prompt",
-            status="published",
-            proven__gt=0,
-            audience__overlap=standing(person).audience_tokens,
-        )
-        .order_by("-proven", "-object_id")
-        .values_list("object_id", flat=True)[:most]
+    rows = SearchEntry.objects.filter(
+        is_hot=True,
+        kind="prompt",
+        is_listed=True,
+        proven__gt=0,
+        audience__overlap=standing(person).audience_tokens,
+    )
+    return list(rows.order_by("-proven", "-object_id").values_list("object_id", flat=True)[:most])
+
+
+@contextmanager
+def steady_cursor() -> Iterator[CursorWrapper]:
+    """A cursor whose statements never walk the whole table.
+
+    The planner multiplies the frequencies of words as if they were independent, expects many rows
+    and reads the table from its start until it has enough; when there are none, it reads all of it.
+    The memory is for the bitmap of a common word, which otherwise forgets rows and checks pages.
+    """
+    is_inside = connection.in_atomic_block
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_STEADY)
+        yield cursor
+        if is_inside:
+            cursor.execute(_USUAL)
+
+
+_STEADY = "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '32MB'; SET LOCAL jit = off"
+_USUAL = (
+    "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL work_mem TO DEFAULT; SET LOCAL jit TO DEFAULT"
+)
+
+
+# --- Browsing: nothing asked but a kind --------------------------------------------------------
+
+_BROWSE = """
+SELECT e.kind, e.object_id, e.slug, e.title, e.excerpt, e.language, e.dated FROM (
+  {parts}
+) e ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+"""
+_BROWSE_PART = """
+(SELECT e.* FROM kb_searchentry e
+ WHERE e.is_listed AND e.kind = '{kind}' AND e.audience && %(tokens)s::varchar[]
+ ORDER BY {order} LIMIT %(limit)s + %(offset)s)
+"""
+_BROWSE_ORDER = {
+    "relevance": "e.heat DESC, e.object_id DESC",
+    "newest": "e.dated DESC, e.object_id DESC",
+    "proven": "e.proven DESC, e.heat DESC, e.object_id DESC",
+}
+
+
+def _browse(cursor: CursorWrapper, asked: Asked, tokens: Sequence[str], page: _Page) -> Results:
+    """The liveliest of everything: rows from an index in order, counts from the table of counts."""
+    order = _BROWSE_ORDER[page.sort]
+    part = _BROWSE_PART
+    if page.sort == "proven":
+        part = part.replace("e.is_listed", "e.is_listed AND e.is_hot")
+    parts = " UNION ALL ".join(part.format(kind=kind, order=order) for kind in asked.kinds)
+    counted = counts.read(tokens, KINDS)
+    values: dict[str, Any] = {
+        "tokens": list(tokens),
+        "limit": page.size,
+        "offset": page.offset,
+    }
+    cursor.execute(_BROWSE.format(parts=parts, order=order), values)
+    rows = cursor.fetchall()
+    kinds = {kind: counted.get((kind, True), {}).get(counts.TOTAL, 0) for kind in KINDS}
+    total = sum(kinds[kind] for kind in asked.kinds)
+    return Results(
+        hits=[_hit(row, ()) for row in rows],
+        total=total,
+        facets=_counted_facets(counted, asked.kinds) if page.has_facets else _empty(),
+        kinds=kinds,
+        last_page=_last_page(total, page.size),
     )
 
 
-# --- the statement -----------------------------------------------------------------------------
+def _counted_facets(
+    counted: counts.Counted, kinds: Iterable[str]
+) -> Mapping[str, Mapping[str, int]]:
+    """What is listed, and of the statuses also what is not: drafts, archives."""
+    rows: list[tuple[str, str, int]] = []
+    for (kind, is_listed), keys in counted.items():
+        if kind not in kinds:
+            continue
+        for key, entries in keys.items():
+            if key != counts.TOTAL and (is_listed or key.startswith(SIGNS["statuses"])):
+                rows.append((*facet_of(key), entries))
+    return _facets(rows)
 
-_PAGE = """
-SELECT kind, object_id, slug, title, excerpt, language, dated, count(*) OVER () FROM found
-WHERE in_departments AND in_tools AND in_use_cases AND in_tags AND in_languages AND in_statuses
-ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+
+# --- Words -------------------------------------------------------------------------------------
+
+
+def _by_words(
+    cursor: CursorWrapper,
+    plan: Plan,
+    asked: Asked,
+    tokens: Sequence[str],
+    page: _Page,
+    query: SearchQuery,
+    *,
+    is_exact: bool,
+) -> Results:
+    """All words; when that finds too little, corrected words, related words, fewer words."""
+    if is_exact:
+        return _ranked(cursor, plan, asked, tokens, page, query)
+    plan, corrections = _corrected(cursor, plan, asked, tokens)
+    query = _marking(query, corrections)
+    found = _ranked(cursor, plan, asked, tokens, page, query)
+    if found.total < ENOUGH and not found.total_is_capped:
+        strict, wide = found.total, plan.widened()
+        for share in SHARES if len(plan.wanted) > 1 else SHARES[:1]:
+            found = _ranked(cursor, wide, asked, tokens, page, query, share=share)
+            if found.total >= ENOUGH or found.total_is_capped:
+                break
+        found = replace(found, is_relaxed=found.total > strict)
+    return replace(found, corrections=corrections if found.total else ())
+
+
+def _corrected(
+    cursor: CursorWrapper, plan: Plan, asked: Asked, tokens: Sequence[str]
+) -> tuple[Plan, Sequence[Correction]]:
+    """Words that nothing readable holds exchanged for the nearest ones that something does."""
+    unknown = [g for g in plan.wanted if g.word and not g.entries and not g.is_optional]
+    if not unknown:
+        return plan, ()
+    last = plan.groups[-1].word
+    tries = {
+        group.word: vocabulary.guesses(group.word, plan.state.words_edition) for group in unknown
+    }
+    if not any(tries.values()):
+        return plan, ()
+    known, state = look_up({word for words in tries.values() for word in words})
+    groups = {word: group_of(word, known, state) for words in tries.values() for word in words}
+    matches = [*(g.match for g in unknown), *(g.match for g in groups.values())]
+    matches += [g.widened_match for g in unknown if g.word == last]
+    readable = _readable(cursor, matches, asked, tokens)
+    exchanged: dict[str, Group] = {}
+    for group in unknown:
+        if group.match in readable or (group.word == last and group.widened_match in readable):
+            continue
+        found = next((w for w in tries[group.word] if groups[w].match in readable), None)
+        if found:
+            exchanged[group.word] = groups[found]
+    corrections = [Correction(word, group.word) for word, group in exchanged.items()]
+    return plan.exchanged(exchanged), corrections
+
+
+def _readable(
+    cursor: CursorWrapper, matches: Sequence[str], asked: Asked, tokens: Sequence[str]
+) -> set[str]:
+    """Which of these match anything this person may read."""
+    parts, values = [], asked.values | {"tokens": list(tokens)}
+    for number, match in enumerate(dict.fromkeys(filter(None, matches))):
+        values[f"try{number}"] = match
+        parts.append(
+            f"""(SELECT %(try{number})s FROM kb_searchentry e
+            WHERE e.vector @@ %(try{number})s::tsquery AND e.audience && %(tokens)s::varchar[] LIMIT 1)"""
+        )
+    cursor.execute(" UNION ALL ".join(parts), values)
+    return {row[0] for row in cursor.fetchall()}
+
+
+def _marking(query: SearchQuery, corrections: Sequence[Correction]) -> SearchQuery:
+    """The query with the words that were used, so that these are marked."""
+    used = {correction.asked: correction.used for correction in corrections}
+    if not used:
+        return query
+    terms = tuple(
+        replace(term, words=tuple(used.get(title_key(word), word) for word in term.words))
+        for term in query.terms
+    )
+    return replace(query, terms=terms)
+
+
+# --- The statement -----------------------------------------------------------------------------
+
+
+def _ranked(
+    cursor: CursorWrapper,
+    plan: Plan,
+    asked: Asked,
+    tokens: Sequence[str],
+    page: _Page,
+    query: SearchQuery,
+    *,
+    share: float | None = None,
+) -> Results:
+    """Candidates, ranked, one page of them, and what is counted among them: one statement.
+
+    With `share`, documents with that share of the weight of the words are enough.
+    """
+    values: dict[str, Any] = asked.values | {
+        "tokens": list(tokens),
+        "weights": WEIGHTS,
+        "limit": page.size,
+        "offset": page.offset,
+        "named": title_key(" ".join(w for term in query.terms for w in term.words)),
+    }
+    has_words = bool(plan.groups)
+    if has_words or plan.negated:
+        values["match"] = plan.strict() if share is None else plan.loose(share)
+    if has_words:
+        values["in_title"] = plan.in_title(TITLE_SHARE)
+    sql = f"""
+WITH {_candidates(plan, asked, "match" in values)},
+found AS MATERIALIZED (
+  SELECT e.id, e.kind, e.object_id, e.keys, e.status, e.proven, e.dated, {_score(plan)} AS score,
+    {asked.flags}
+  FROM candidates e {_ranks(plan, values)}
+),
+matching AS MATERIALIZED (SELECT * FROM found WHERE {asked.all_flags})
+{_page(page)}
+UNION ALL SELECT 'total', '', count(*), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM matching
+UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM capped
+{_counting(asked, has_words=has_words) if page.has_facets else ""}
 """
-_COUNTS = " UNION ALL ".join(
-    f"""(SELECT '{facet}', value, count(*) FROM found, unnest({facet}) value
-        WHERE {" AND ".join(f"in_{other}" for other in FACETS if other != facet)}
-        GROUP BY value ORDER BY count(*) DESC, value LIMIT {MOST_VALUES})"""
-    for facet in FACETS
-)
+    cursor.execute(sql, values)
+    return _results(cursor.fetchall(), asked, tokens, page, query, is_counted=not has_words)
+
+
+_COUNTABLE = "e.id, e.kind, e.object_id, e.keys, e.status, e.is_listed, e.proven, e.dated, e.drift, e.activity, e.active, e.heat, e.language, e.title_key, e.vector, e.title_vector"
+
+
+def _candidates(plan: Plan, asked: Asked, has_match: bool) -> str:
+    """The rows that are ranked, at most some thousands, and whether there are more."""
+    match = "e.vector @@ %(match)s::tsquery" if has_match else "true"
+    readable = f"{match} AND e.audience && %(tokens)s::varchar[] AND {asked.base}"
+    loose = asked.loose if not plan.groups else "true"
+    if not plan.state.is_tiered or (plan.groups and plan.rarest <= MOST_RARE):
+        most = MOST_RARE if plan.state.is_tiered else MOST_RANKED
+        hot = "" if plan.state.is_tiered else "e.is_hot AND "
+        return f"""
+candidates AS (
+  SELECT {_COUNTABLE} FROM kb_searchentry e WHERE {hot}{readable} AND {loose} LIMIT {most}
+),
+capped AS (SELECT count(*) / {most} AS entries FROM candidates)"""
+    titles = f"""
+  UNION ALL (SELECT e.id FROM kb_searchentry e
+    WHERE e.title_vector @@ %(in_title)s::tsquery AND NOT e.is_hot AND {readable} LIMIT {MOST_TITLES})
+  UNION ALL (SELECT e.id FROM kb_searchentry e
+    WHERE e.title_key = %(named)s AND NOT e.is_hot AND {readable} LIMIT {ENOUGH_HOT})"""
+    return f"""
+hot AS MATERIALIZED (
+  SELECT e.id, ({asked.row_flags}) AS is_match FROM kb_searchentry e
+  WHERE e.is_hot AND {readable} AND {loose} LIMIT {MOST_RANKED}
+),
+enough AS MATERIALIZED (SELECT count(*) >= {ENOUGH_HOT} AS is_enough FROM hot WHERE is_match),
+rest AS MATERIALIZED (
+  SELECT e.id FROM kb_searchentry e
+  WHERE NOT (SELECT is_enough FROM enough) AND NOT e.is_hot AND {readable} AND {asked.row_flags}
+  LIMIT {MOST_RARE}
+),
+chosen AS MATERIALIZED (
+  SELECT DISTINCT id FROM (
+    SELECT id FROM hot UNION ALL SELECT id FROM rest {titles if plan.groups else ""}
+  ) all_of_them
+),
+candidates AS (
+  SELECT e.* FROM chosen,
+    LATERAL (SELECT {_COUNTABLE} FROM kb_searchentry e WHERE e.id = chosen.id OFFSET 0) e
+),
+capped AS (
+  SELECT CASE WHEN is_enough OR (SELECT count(*) FROM rest) >= {MOST_RARE} THEN 1 ELSE 0 END AS entries
+  FROM enough
+)"""
+
+
+def _ranks(plan: Plan, values: dict[str, Any]) -> str:
+    """For each candidate and word its rank and whether it is in the title, worked out once."""
+    columns = []
+    for number, group in enumerate(plan.ranking):
+        names = {"fr": f"fr{number}", "en": f"en{number}", "plain": f"plain{number}"}
+        for dictionary, name in names.items():
+            values[name] = group.ranked.get(dictionary) or group.ranked["plain"]  # type: ignore[call-overload]
+        asked = _in_language(names)
+        rank = f"ts_rank(%(weights)s::real[], e.vector, {asked})"
+        if group.kin:
+            kin = {"fr": f"kfr{number}", "en": f"ken{number}", "plain": f"kplain{number}"}
+            for dictionary, name in kin.items():
+                values[name] = group.kin.get(dictionary) or group.ranked["plain"]  # type: ignore[call-overload]
+            related = f"ts_rank(%(weights)s::real[], e.vector, {_in_language(kin)})"
+            rank = f"greatest({rank}, {related} * {SYNONYM_WEIGHT})"
+        columns.append(f"{rank} / {ONE_MATCH} AS r{number}")
+        columns.append(f"(e.title_vector @@ {asked})::int AS t{number}")
+    if not columns:
+        return ""
+    return f"CROSS JOIN LATERAL (SELECT {', '.join(columns)} OFFSET 0) r"
+
+
+def _in_language(names: Mapping[str, str]) -> str:
+    return (
+        f"CASE e.language WHEN 'fr' THEN %({names['fr']})s::tsquery"
+        f" WHEN 'en' THEN %({names['en']})s::tsquery"
+        f" WHEN 'und' THEN %({names['en']})s::tsquery ELSE %({names['plain']})s::tsquery END"
+    )
+
+
+def _score(plan: Plan) -> str:
+    if not plan.groups:
+        return "e.heat"
+    groups = plan.ranking
+    total = sum(group.weight for group in groups)
+    wanted = [number for number, group in enumerate(groups) if not group.is_optional]
+    wanted = wanted or list(range(len(groups)))
+    rank = " + ".join(f"{g.weight:.4f} * r.r{n}" for n, g in enumerate(groups))
+    title = " + ".join(f"{g.weight:.4f} * r.t{n}" for n, g in enumerate(groups))
+    in_title = " + ".join(f"r.t{n}" for n in wanted)
+    mass = " + ".join(f"{groups[n].weight:.4f} * (r.r{n} > 0)::int" for n in wanted)
+    all_of_it = sum(groups[n].weight for n in wanted)
+    covered = f"least(1, ({in_title})::float / greatest(length(e.title_vector), 1))"
+    return f"""
+      (({rank}) / {total:.4f} / (1 + {LENGTH_WEIGHT} * ln(1 + length(e.vector) / {USUAL_LENGTH}.0))
+       + {TITLE_WEIGHT} * ({title}) / {total:.4f}
+         * ({1 - WHOLE_TITLE_SHARE} + {WHOLE_TITLE_SHARE} * {covered})
+       + CASE WHEN {in_title} = {len(wanted)} THEN {ALL_IN_TITLE} ELSE 0 END)
+      * power(({mass}) / {all_of_it:.4f}, {MISSING_WORDS})
+      * (1 + {ACTIVITY_WEIGHT} * ln(1 + e.activity
+          * power(0.5, greatest(0, extract(epoch FROM now() - e.active)::float8) / {HALF_LIFE_DAYS * 86_400})))
+      * (1 + {PROVEN_WEIGHT} * e.proven)
+      * CASE WHEN e.drift = 'drifted' THEN {DRIFTED_PENALTY} ELSE 1 END
+      * CASE WHEN e.is_listed THEN 1 ELSE {RETIRED_PENALTY} END
+      + CASE WHEN e.title_key = %(named)s THEN {EXACT_TITLE} ELSE 0 END"""
+
+
 _ORDER = {
     "relevance": "score DESC, object_id DESC",
     "proven": "proven DESC, score DESC, object_id DESC",
@@ -127,100 +505,89 @@ _ORDER = {
 }
 
 
-def _statement(
-    query: SearchQuery, person: User | AnonymousUser, kind: str
-) -> tuple[str, dict[str, Any]]:
-    values: dict[str, Any] = {
-        "kind": kind,
-        "tokens": standing(person).audience_tokens,
-        "person": person.pk or 0,
-        "weights": WEIGHTS,
-    }
-    tsquery = _tsquery(query.terms, values)
-    match = "e.vector @@ q.query" if tsquery else "true"
-    rank = "ts_rank(%(weights)s::real[], e.vector, q.query)" if tsquery else "1"
-    conditions = [match, *_conditions(query, values)]
-    sql = f"""
-WITH q AS (SELECT {tsquery or "NULL::tsquery"} AS query),
-found AS MATERIALIZED (
-  SELECT e.kind, e.object_id, e.slug, e.title, e.excerpt, e.language, e.dated, e.proven,
-    e.departments, e.tools, e.use_cases, e.tags, ARRAY[e.language]::text[] AS languages,
-    ARRAY[e.status, e.drift]::text[] AS statuses,
-    {rank} * (1 + {ACTIVITY_WEIGHT} * ln(1 + e.activity)) * (1 + {PROVEN_WEIGHT} * e.proven)
-      * CASE WHEN e.drift = 'drifted' THEN {DRIFTED_PENALTY} ELSE 1 END AS score,
-    {", ".join(_membership(facet, query, values) for facet in FACETS)}
-  FROM kb_searchentry e, q
-  WHERE e.kind = %(kind)s AND e.audience && %(tokens)s::varchar[] AND {" AND ".join(conditions)}
-)
-"""
-    return sql, values
+def _page(page: _Page) -> str:
+    order = _ORDER[page.sort]
+    return f"""
+SELECT 'hit', '', place, m.object_id, m.kind, e.slug, e.title, e.excerpt, e.language, e.dated, m.score
+FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS place FROM matching
+      ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s) m,
+  LATERAL (SELECT * FROM kb_searchentry e WHERE e.id = m.id OFFSET 0) e"""
 
 
-def _membership(facet: str, query: SearchQuery, values: dict[str, Any]) -> str:
-    """Whether a row meets what is asked of one facet, as a column."""
-    asked = sorted(getattr(query, facet))
-    column = {
-        "languages": "ARRAY[e.language]::text[]",
-        "statuses": "ARRAY[e.status, e.drift]::text[]",
-    }.get(facet, f"e.{facet}::text[]")
-    if not asked:
-        return f"{_default(facet)} AS in_{facet}"
-    values[facet] = asked
-    return f"({column} && %({facet})s::text[]) AS in_{facet}"
+_NOTHING = "NULL, NULL, NULL, NULL, NULL, NULL, NULL"
 
 
-def _default(facet: str) -> str:
-    # Reports keep their outcome in `status`; only prompts have drafts and archives to hide.
-    return "(e.kind <> 'prompt' OR e.status = 'published')" if facet == "statuses" else "true"
+def _counting(asked: Asked, *, has_words: bool) -> str:
+    """Counts of the facets: of those not asked for among the matches, of the others without them."""
+    left_out = [SIGNS[facet] for facet in asked.facets] + [SIGNS["statuses"]]
+    parts = [
+        f"""SELECT 'facet', key, count(*), 0, {_NOTHING} FROM matching, unnest(keys) key
+        WHERE left(key, 2) <> ALL(ARRAY{left_out}) GROUP BY key"""
+    ]
+    for facet in asked.facets:
+        if facet != "statuses":
+            parts.append(
+                f"""SELECT 'facet', key, count(*), 0, {_NOTHING} FROM found, unnest(keys) key
+                WHERE {asked.flags_without(facet)} AND left(key, 2) = '{SIGNS[facet]}' GROUP BY key"""
+            )
+    parts.append(
+        f"""SELECT 'facet', '{SIGNS["statuses"]}' || status, count(*), 0, {_NOTHING} FROM found
+        WHERE {asked.flags_without("statuses")} GROUP BY status"""
+    )
+    parts.append(
+        f"""SELECT 'kind', kind, count(*), 0, {_NOTHING} FROM found
+        WHERE {asked.flags_without("kinds")} GROUP BY kind"""
+    )
+    return "".join(f"\nUNION ALL ({part})" for part in parts)
 
 
-def _conditions(query: SearchQuery, values: dict[str, Any]) -> list[str]:
-    found = []
-    for facet in ("departments", "tools", "use_cases", "tags"):
-        if excluded := sorted(query.excluded.values(facet)):
-            values[f"not_{facet}"] = excluded
-            found.append(f"NOT (e.{facet}::text[] && %(not_{facet})s::text[])")
-    if query.excluded.languages:
-        values["not_languages"] = sorted(query.excluded.languages)
-        found.append("NOT e.language = ANY(%(not_languages)s)")
-    if "me" in query.authors:
-        found.append("e.author_id = %(person)s")
-    if "retrospective" in query.has:
-        found.append("e.reports > 0")
-    if "monitor" in query.has:
-        found.append("e.drift <> ''")
-    return found
+# --- From rows to results ----------------------------------------------------------------------
 
 
-def _tsquery(terms: Iterable[Term], values: dict[str, Any]) -> str:
-    """SQL of the words asked for: groups are all wanted, terms of a group are alternatives."""
-    groups: dict[int, list[str]] = {}
-    for number, term in enumerate(terms):
-        made = _term(term, f"term{number}", values)
-        if made:
-            groups.setdefault(term.group, []).append(made)
-    return " && ".join(f"({' || '.join(group)})" for group in groups.values())
+def _results(
+    rows: Iterable[Sequence[Any]],
+    asked: Asked,
+    tokens: Sequence[str],
+    page: _Page,
+    query: SearchQuery,
+    *,
+    is_counted: bool,
+) -> Results:
+    hits: list[tuple[int, Sequence[Any]]] = []
+    facets: list[tuple[str, str, int]] = []
+    kinds, total, is_capped = dict.fromkeys(KINDS, 0), 0, False
+    for what, key, number, object_id, kind, *shown in rows:
+        if what == "hit":
+            hits.append((number, (kind, object_id, *shown[:5])))
+        elif what == "facet":
+            facets.append((*facet_of(key), number))
+        elif what == "kind":
+            kinds[key] = number
+        elif what == "total":
+            total = number
+        else:
+            is_capped = bool(number)
+    counted = dict(_facets(facets))
+    if is_counted and asked.only_facet and page.has_facets:
+        # Without its one condition everything is left, which is counted already.
+        own = _counted_facets(counts.read(tokens, asked.kinds), asked.kinds)
+        counted[asked.only_facet] = own[asked.only_facet]
+    return Results(
+        hits=[_hit(row, query.wanted_words) for _place, row in sorted(hits, key=lambda h: h[0])],
+        total=total,
+        facets=counted,
+        total_is_capped=is_capped,
+        kinds=kinds,
+        last_page=_last_page(total, page.size),
+    )
 
 
-def _term(term: Term, name: str, values: dict[str, Any]) -> str:
-    found = [word for text in term.words for word in words(fold(text))]
-    if not found:
-        return ""
-    if term.phrase:
-        values[name] = " ".join(part for word in found for part in word.parts)
-        function = "phraseto_tsquery"
-    else:
-        values[name] = " ".join(word.whole or word.parts[0] for word in found)
-        function = "plainto_tsquery"
-    made = f"""(SELECT CASE WHEN numnode(fr) = 0 OR numnode(en) = 0 THEN ''::tsquery ELSE fr || en || si END
-      FROM (SELECT {function}('french', %({name})s) fr, {function}('english', %({name})s) en,
-                   {function}('simple', %({name})s) si) parsed)"""
-    return f"!!{made}" if term.negated else made
+def _last_page(total: int, size: int) -> int:
+    return max(1, -(-min(total, DEEPEST) // size))
 
 
-def _hit(row: Sequence[Any], query: SearchQuery) -> Hit:
-    kind, object_id, slug, title, text, language, dated, _total = row
-    wanted = query.wanted_words
+def _hit(row: Sequence[Any], wanted: Sequence[str]) -> Hit:
+    kind, object_id, slug, title, text, language, dated = row
     return Hit(
         kind=kind,
         object_id=object_id,
@@ -232,9 +599,18 @@ def _hit(row: Sequence[Any], query: SearchQuery) -> Hit:
     )
 
 
+def _empty() -> dict[str, dict[str, int]]:
+    return {facet: {} for facet in FACETS}
+
+
 def _facets(rows: Iterable[tuple[str, str, int]]) -> Mapping[str, Mapping[str, int]]:
-    found: dict[str, dict[str, int]] = {facet: {} for facet in FACETS}
-    for facet, value, count in rows:
-        if value:
-            found[facet][value] = count
-    return found
+    """The most frequent values of each facet. What drifts is a status, too: so people ask for it."""
+    found = _empty()
+    for facet, value, entries in rows:
+        for name in (facet, "statuses") if facet == "drifts" else (facet,):
+            if value:
+                found[name][value] = found[name].get(value, 0) + entries
+    return {
+        facet: dict(sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_VALUES])
+        for facet, values in found.items()
+    }

@@ -11,7 +11,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, Literal, NamedTuple, get_args
+from urllib.parse import parse_qs
 
 from kb.search.text import fold
 
@@ -66,6 +68,11 @@ _VALUE_NAMES: dict[Facet, dict[str, tuple[str, ...]]] = {
         "suspect": ("suspects",),
         "stable": ("stables",),
     },
+    "evidence": {
+        "proven": ("prouvé", "prouvée", "éprouvé"),
+        "some": ("quelques", "début"),
+        "none": ("aucune", "sans"),
+    },
     "has": {
         "retrospective": ("retrospectives", "retour", "retours", "rex", "rétrospective"),
         "variables": ("variable",),
@@ -74,6 +81,30 @@ _VALUE_NAMES: dict[Facet, dict[str, tuple[str, ...]]] = {
     },
 }
 """Values with a fixed name, and what else people call them. Other values stay as typed."""
+
+
+ADDRESS_NAMES: dict[str, Facet] = {
+    "department": "departments",
+    "tool": "tools",
+    "use_case": "use_cases",
+    "tag": "tags",
+    "language": "languages",
+    "status": "statuses",
+    "evidence": "evidence",
+}
+"""Name in the address of a page to the field."""
+MOST_VALUES = 20
+LONGEST_VALUE = 80
+
+
+@dataclass(frozen=True)
+class Understood:
+    """One thing that was asked for, to be told back: `field` is the canonical name of a field, or
+    'words', 'phrase'. Of `values` any will do, unless `is_excluded`: then none may occur."""
+
+    field: str
+    values: tuple[str, ...]
+    is_excluded: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +159,25 @@ class SearchQuery(Facets):
         """The words of all terms that are not negated, to mark them in excerpts."""
         return tuple(word for term in self.terms if not term.negated for word in term.words)
 
+    def understood(self) -> tuple[Understood, ...]:
+        """What was asked for, piece by piece in the order of `to_text`."""
+        pieces = [
+            Understood(
+                "phrase" if any(term.phrase for term in members) else "words",
+                tuple(" ".join(term.words) for term in members),
+                members[0].negated,
+            )
+            for _group, found in groupby(self.terms, key=lambda term: term.group)
+            for members in [list(found)]
+        ]
+        for facets, is_excluded in ((self, False), (self.excluded, True)):
+            pieces += [
+                Understood(FIELD_NAMES[facet][0], tuple(sorted(facets.values(facet))), is_excluded)
+                for facet in FACETS
+                if facets.values(facet)
+            ]
+        return tuple(pieces)
+
     def without(self, facet: Facet, value: str) -> SearchQuery:
         """The query less one value of a field, asked or excluded: what its chip removes."""
         asked: dict[str, Any] = {facet: self.values(facet) - {value}}
@@ -164,6 +214,18 @@ def parse(raw: str, *, limit: int = LONGEST_QUERY) -> SearchQuery:
     query = _built(_tokens(_clean(raw, limit)))
     while len(query.to_text()) > limit:
         query = _shortened(query)
+    return query
+
+
+def parse_address(address: str) -> SearchQuery:
+    """Read the query string of a page: words in `q` and ticked values. Never raises."""
+    given = parse_qs(address.removeprefix("?")[:4_000], errors="replace", max_num_fields=None)
+    query = parse(" ".join(given.get("q", ()))[:LONGEST_QUERY])
+    for name, facet in ADDRESS_NAMES.items():
+        values = [value[:LONGEST_VALUE].replace("\x00", "") for value in given.get(name, ())]
+        if kept := frozenset(filter(None, values[:MOST_VALUES])):
+            asked: dict[str, Any] = {facet: query.values(facet) | kept}
+            query = replace(query, **asked)
     return query
 
 

@@ -148,6 +148,15 @@ def expand_compounds(folded: str) -> str:
     return "\n".join(filter(None, (" ".join(parts), " ".join(wholes))))
 
 
+LONGEST_TITLE_KEY = 200
+
+
+def title_key(title: str) -> str:
+    """The words of a title, folded, in order: equal for titles that a reader would call the same."""
+    parts = (part for word in words(fold(title)) for part in word.parts)
+    return " ".join(parts)[:LONGEST_TITLE_KEY]
+
+
 def _read(match: re.Match[str]) -> Iterator[Word]:
     chain, elided = match["chain"], ""
     if chain.isalnum() and match[0] == chain:

@@ -1,5 +1,5 @@
 """The clock's doors, gathered so that Celery finds them."""
 
-from kb.tasks import drift, notifications
+from kb.tasks import drift, notifications, search
 
-__all__ = ["drift", "notifications"]
+__all__ = ["drift", "notifications", "search"]

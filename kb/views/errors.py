@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.utils import translation
 from django.utils.translation import gettext as _
 from psycopg_pool import PoolTimeout
 from redis import ConnectionError as RedisConnectionError
@@ -31,6 +32,14 @@ SERVICE_FAULTS = (
 def server_error(request: HttpRequest) -> HttpResponse:
     """503 with Retry-After when a service is away, else 500; asks no service itself."""
     fault = sys.exc_info()[1]
+    # It may have failed before anybody knew the person's language; this thread speaks the last one's.
+    with translation.override(
+        getattr(request, "LANGUAGE_CODE", None) or translation.get_language_from_request(request)
+    ):
+        return _of_fault(request, fault)
+
+
+def _of_fault(request: HttpRequest, fault: BaseException | None) -> HttpResponse:
     if isinstance(fault, SERVICE_FAULTS):
         logger.error("service away: %s", type(fault).__name__)
         message = _("The service is away for a moment. Please try again in a few seconds.")

@@ -168,5 +168,18 @@ const wake = (root) => {
 };
 wake(document);
 document.addEventListener("htmx:afterSettle", (event) => wake(event.detail.elt));
+
+// A control that goes away with its swap leaves the focus there, not at the top of the page.
+let landing = "";
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  landing = detail.target.contains(document.activeElement) ? detail.target.id : "";
+});
+document.addEventListener("htmx:afterSettle", () => {
+  const place = document.activeElement === document.body && document.getElementById(landing);
+  landing = "";
+  if (!place) return;
+  place.tabIndex = -1;
+  place.focus({ preventScroll: true });
+});
 document.addEventListener("htmx:responseError", () => say(document.body.dataset.failed));
 document.addEventListener("htmx:sendError", () => say(document.body.dataset.offline));

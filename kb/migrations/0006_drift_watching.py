@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('kb', '0003_idempotent_answers'),
+        ('kb', '0005_budgets_and_models'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -1,0 +1,1 @@
+"""Searches people keep, and what they are told when something new answers one."""
