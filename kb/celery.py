@@ -22,7 +22,6 @@ warnings.simplefilter("ignore", CPendingDeprecationWarning)
 app = Celery("retex")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
-    imports=("kb.tasks.llm",),
     task_ignore_result=True,
     task_acks_late=True,  # a task may run twice; the rows decide who does the work
     task_reject_on_worker_lost=True,

@@ -46,7 +46,9 @@ def unsafe_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             refuse("RETEX_ENCRYPTION_KEYS", f"one of them {weakness}", "Use longer random texts.")
     for host in settings.ALLOWED_HOSTS:
         if "*" in host or not host.strip("."):
-            refuse("ALLOWED_HOSTS", f"{host!r} answers to any host name.", "List the names people use.")
+            refuse(
+                "ALLOWED_HOSTS", f"{host!r} answers to any host name.", "List the names people use."
+            )
     for origin in settings.CSRF_TRUSTED_ORIGINS:
         if "*" in origin and origin.split("*", 1)[1].count(".") < DOTS_OF_A_DOMAIN:
             refuse(
@@ -87,7 +89,9 @@ def _weakness(secret: str) -> str:
     if len(secret) < SHORTEST_SECRET:
         return f"has {len(secret)} characters; at least {SHORTEST_SECRET} are needed."
     if len(set(secret)) < FEWEST_SIGNS:
-        return f"repeats {len(set(secret))} different characters; at least {FEWEST_SIGNS} are needed."
+        return (
+            f"repeats {len(set(secret))} different characters; at least {FEWEST_SIGNS} are needed."
+        )
     return ""
 
 

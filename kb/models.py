@@ -16,9 +16,27 @@ from kb.community.models import (
     WishSupport,
 )
 from kb.core.models import IdempotentAnswer
-from kb.drift.models import Baseline, Completion, DriftReport, Monitor, Run, TestCase
+from kb.drift.models import (
+    Baseline,
+    Completion,
+    DriftReport,
+    Incident,
+    Monitor,
+    Run,
+    TestCase,
+)
 from kb.finding.models import SavedSearch
-from kb.llm.models import Connection, Price, Target
+from kb.llm.models import (
+    Cap,
+    Connection,
+    Expense,
+    KnownModel,
+    Price,
+    Reservation,
+    Retirement,
+    Tally,
+    Target,
+)
 from kb.notifications.models import MailChoice, Notification
 from kb.prompts.models import (
     Prompt,
@@ -43,12 +61,16 @@ from kb.search.models import (
 __all__ = [
     "Addendum",
     "Baseline",
+    "Cap",
     "Comment",
     "Completion",
     "Connection",
     "DriftReport",
+    "Expense",
     "FollowUp",
     "IdempotentAnswer",
+    "Incident",
+    "KnownModel",
     "MailChoice",
     "Monitor",
     "Notification",
@@ -56,6 +78,8 @@ __all__ = [
     "Prompt",
     "PromptVersion",
     "RememberedValues",
+    "Reservation",
+    "Retirement",
     "Retrospective",
     "RetrospectiveLink",
     "Run",
@@ -67,6 +91,7 @@ __all__ = [
     "SearchState",
     "SearchWord",
     "Tag",
+    "Tally",
     "Target",
     "TestCase",
     "Tool",

@@ -178,9 +178,7 @@ def open_follow_ups(person: User) -> QuerySet[FollowUp]:
     """What is left for this person to do about reports they may read, most urgent first."""
     readable = reports_visible_to(person).values("pk")
     return (
-        FollowUp.objects.filter(
-            owner=person, state=FollowUp.State.OPEN, retrospective__in=readable
-        )
+        FollowUp.objects.filter(owner=person, state=FollowUp.State.OPEN, retrospective__in=readable)
         .select_related("retrospective")
         .order_by("due", "created")
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, Sum
+from django.db.models import Avg, F, Q, Sum
 from django.utils.translation import gettext as _
 
 from accounts.models import User
@@ -27,11 +28,12 @@ from kb.core.errors import Conflict
 from kb.drift import assertions, state
 from kb.drift.models import Baseline, Completion, Monitor, Run, TestCase
 from kb.drift.schedule import next_slot, parse, slots_between
-from kb.llm import clients
+from kb.llm import clients, spending
 from kb.llm.base import LLMError, Message, Provider, Reply, Request
 from kb.llm.models import Price
 from kb.llm.queries import price_of
 from kb.prompts import template
+from kb.prompts.actions import department_ids
 from kb.prompts.models import PromptVersion
 
 LEASE = timedelta(seconds=45)
@@ -57,7 +59,7 @@ MOST_CATCH_UP = 30
 """Missed slots written down as skipped after a standstill; the newest one is run."""
 
 
-STOPPING_KINDS = frozenset({"auth", "not_found", "egress", "cancelled"})
+STOPPING_KINDS = frozenset({"auth", "not_found", "egress", "cancelled", "over_budget"})
 """Errors that will meet every further call of the run as well, so none is made."""
 
 
@@ -210,6 +212,8 @@ async def execute(
     deadline = loop.time() + budget_seconds
     jobs = await sync_to_async(_missing_jobs)(run)
     price = await sync_to_async(price_of)(run.monitor.target)
+    purse = await sync_to_async(_purse)(run, price)
+    metered = spending.Metered(provider, purse, clock)
     places = asyncio.Semaphore(run.monitor.target.connection.calls_at_once)
     lost = asyncio.Event()
     stop: list[LLMError] = []
@@ -235,7 +239,7 @@ async def execute(
             else:
                 try:
                     # The provider's clock is time.monotonic, and so is the loop's.
-                    reply = await provider.complete(job.request, deadline=deadline, gate=gate)
+                    reply = await metered.complete(job.request, deadline=deadline, gate=gate)
                 except LLMError as refused:
                     error = refused
                     if refused.kind in STOPPING_KINDS:
@@ -328,6 +332,24 @@ def plan_next(monitor: Monitor, now: datetime) -> None:
     )
     monitor.next_slot = upcoming if monitor.is_enabled else None
     monitor.save(update_fields=["next_slot"])
+
+
+def _purse(run: Run, price: Price | None) -> spending.Purse:
+    """What pays for the run: the connection, and the prompt's first department."""
+    return spending.purse_for(
+        run.monitor.target,
+        department_id=min(department_ids(run.monitor.prompt), default=None),
+        reference=f"run:{run.pk}",
+        price=price,
+        usual_output=_usual_output(run.monitor),
+    )
+
+
+def _usual_output(monitor: Monitor) -> int | None:
+    """Tokens of the answers so far, on average; None before the first."""
+    answers = Completion.objects.filter(run__monitor=monitor, output_tokens__isnull=False)
+    mean = answers.order_by("-pk")[:MOST_REPEATS].aggregate(mean=Avg("output_tokens"))["mean"]
+    return None if mean is None else math.ceil(mean)
 
 
 def _missing_jobs(run: Run) -> list[_Job]:
@@ -462,6 +484,13 @@ def _digest(request: Request | None) -> str:
     return hashlib.sha256(json.dumps(sent, sort_keys=True).encode("utf-8", "replace")).hexdigest()
 
 
+_STATUS_OF_KIND: Mapping[str, Run.Status] = {
+    "timeout": Run.Status.TIMEOUT,
+    "cancelled": Run.Status.CANCELLED,
+    "over_budget": Run.Status.OVER_BUDGET,
+}
+
+
 def _finish(run: Run, now: datetime) -> None:
     """End a run by what its places hold; the state commits alone, the comparison follows."""
     rows = list(run.completions.values_list("outcome", "error_kind"))
@@ -471,9 +500,7 @@ def _finish(run: Run, now: datetime) -> None:
         return
     kinds = Counter(kind for _outcome, kind in rows)
     kind = kinds.most_common(1)[0][0] if kinds else "bad_request"
-    status = {"timeout": Run.Status.TIMEOUT, "cancelled": Run.Status.CANCELLED}.get(
-        kind, Run.Status.FAILED
-    )
+    status = _STATUS_OF_KIND.get(kind, Run.Status.FAILED)
     _end(run, status, kind, now)
 
 

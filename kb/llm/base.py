@@ -32,6 +32,9 @@ type ErrorKind = Literal[
     "bad_reply",
     "egress",
     "cancelled",
+    "rate_limited",
+    "unavailable",
+    "over_budget",
 ]
 type Gate = Callable[[int], Awaitable[None]]
 """Awaited before each attempt with its number, 1 for the first. Raising LLMError("cancelled")

@@ -18,5 +18,4 @@ class HeldBack(LLMError):
     """
 
     def __init__(self, kind: HeldKind, message: str) -> None:
-        super().__init__("cancelled", message, permanent=True)
-        self.kind = kind  # type: ignore[assignment]  # kinds of our own, beside those of vendors
+        super().__init__(kind, message, permanent=True)

@@ -17,7 +17,7 @@ from kb.llm.forecast import tokens_of
 from kb.llm.held import HeldBack
 from kb.llm.limits import Limits, Queue
 from kb.llm.shared import Memory, memory
-from kb.llm.wire import MODELS_SECONDS, _retry_after
+from kb.llm.wire import MODELS_SECONDS, retry_after_of
 
 WORTH_WAITING = 20.0
 """Seconds a call waits for a breaker: a short disturbance then costs no answer, a long one no time."""
@@ -146,7 +146,7 @@ class WatchedClient(HttpClient):
             await self._failed(f"it answered {response.status}")
         else:
             await asyncio.to_thread(self._breakers.answered, self._queue.rates.connection_id)
-        wait = _retry_after(response, datetime.now(UTC))
+        wait = retry_after_of(response, datetime.now(UTC))
         if response.status in COMPLAINTS or (response.status >= 500 and wait):
             await asyncio.to_thread(self._queue.limits.slow_down, self._queue.rates, wait)
         return response

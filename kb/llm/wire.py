@@ -283,7 +283,7 @@ class Wire:
             message,
             permanent=permanent,
             status=status,
-            retry_after=_retry_after(response, self.now()),
+            retry_after=retry_after_of(response, self.now()),
             request_id=_request_id(response),
             code=code,
             attempts=1,
@@ -393,7 +393,7 @@ def _shortened(text: str) -> str:
     return storable(" ".join(text.split())[:MAX_MESSAGE_LENGTH])
 
 
-def _retry_after(response: HttpResponse, now: datetime) -> float | None:
+def retry_after_of(response: HttpResponse, now: datetime) -> float | None:
     """Seconds the vendor asks to wait (RFC 9110 §10.2.3: a number or a date), or None."""
     milliseconds = _seconds(response.headers.get("retry-after-ms", ""))
     if milliseconds is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -42,6 +44,19 @@ def _drifted(c: Mapping[str, Any]) -> str:
 
 def _model_changed(c: Mapping[str, Any]) -> str:
     return _("The model %(model)s seems to have changed: %(count)s prompts answer differently.") % c
+
+
+def _retiring(c: Mapping[str, Any]) -> str:
+    day = date_format(date.fromisoformat(str(c["day"])), "DATE_FORMAT") if c.get("day") else "?"
+    said = dict(c) | {"day": day}
+    if c.get("successor"):
+        return (
+            _(
+                "%(model)s, which “%(title)s” is watched on, ends on %(day)s; its successor is %(successor)s."
+            )
+            % said
+        )
+    return _("%(model)s, which “%(title)s” is watched on, ends on %(day)s.") % said
 
 
 def _recovered(c: Mapping[str, Any]) -> str:
@@ -95,6 +110,13 @@ KINDS: Mapping[str, Kind] = {
             gettext_lazy("A model has changed for several prompts"),
             _WATCHING,
             _model_changed,
+            is_mailed=True,
+        ),
+        Kind(
+            "retiring",
+            gettext_lazy("A model is about to end"),
+            gettext_lazy("You set up this monitor."),
+            _retiring,
             is_mailed=True,
         ),
         Kind("recovered", gettext_lazy("A prompt behaves as usual again"), _WATCHING, _recovered),

@@ -76,7 +76,12 @@ def _titles(plan: Plan, typed: str, tokens: Sequence[str], most: int) -> list[Su
         _PART.format(condition=condition, looked_at=MOST_TITLES_LOOKED_AT)
         for condition in conditions
     )
-    values: dict[str, Any] = {"match": match, "beginning": beginning, "tokens": list(tokens), "most": most}
+    values: dict[str, Any] = {
+        "match": match,
+        "beginning": beginning,
+        "tokens": list(tokens),
+        "most": most,
+    }
     with steady_cursor() as cursor:
         cursor.execute(_TITLES.format(parts=parts), values)
         return [Suggestion(kind, slug, title) for kind, slug, title in cursor.fetchall()]
