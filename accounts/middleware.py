@@ -12,7 +12,6 @@ from django.utils.cache import patch_vary_headers
 
 from accounts.models import User
 
-
 NOBODY_ELSES = "private, no-cache"
 """No shared cache keeps a page, and the browser's own asks again; Back still shows it at once."""
 

@@ -227,3 +227,5 @@ class FacetsShown(serializers.Serializer[Any]):
     tags = CountShown(many=True)
     languages = CountShown(many=True)
     statuses = CountShown(many=True)
+    drifts = CountShown(many=True)
+    evidence = CountShown(many=True)

@@ -182,6 +182,13 @@ def claim(run_id: int, *, now: datetime) -> Run | None:
     ).get(pk=run_id)
 
 
+def calls_of(run: Run) -> int:
+    """Answers the run will ask for, confirmations not counted."""
+    asked = (run.plan or [{}])[0]
+    cases = run.monitor.cases.filter(is_retired=False).count()
+    return sum(asked.values()) if asked else cases * run.repeats
+
+
 @dataclass(frozen=True)
 class _Job:
     """One answer to get: its case, session and repeat, and what to send."""

@@ -75,8 +75,13 @@ SURE_PART = 0.25
 """Of that evidence, what must be left when ties are counted as nothing instead of drawn by lot."""
 AUDIT_EVERY, AUDIT_WINDOW, AUDIT_REFERENCE = 7, 7, 30
 """Nights."""
-WINDOW, WINDOW_LEVEL = 3, 0.01
-"""Nights after which a case that answers otherwise than before is noticed among its own noise."""
+MOST_UNUSUAL = 1.5
+"""Of n answers, one with a chance below this part of n is the most unusual, with no second."""
+WINDOWS: Final = {3: 1, 6: 3, 12: 6}
+"""Nights after which a case that answers otherwise than before is noticed among its own noise,
+and how many nights pass between two such looks."""
+WINDOW_LEVEL = 0.01
+LEAST_BEFORE_WINDOW = 4
 CASE_STAGES: Final = (2, 6, 10, 10, 12, 12)
 """Answers a case is asked for on the nights after it became suspicious: few at first, because
 most such cases turn out to be nothing."""
@@ -123,7 +128,8 @@ class Suspicion:
     ``cases`` is empty for the whole prompt. ``since`` is the session that raised it with the
     chance ``p``; answers up to session ``reference_until`` are what later ones are compared with.
     ``level`` is what the comparisons to come may still spend, ``stage`` how many there were, the
-    last with ``p_fresh``. ``is_direct``: rare enough to be an alarm if it is merely seen again.
+    last with ``p_fresh``. ``changed``: how many of the earlier answers of a case would have changed
+    already. ``is_direct``: rare enough to be an alarm if it is merely seen again.
     ``waits_for_night``: not before another night, because services recover from such things.
     """
 
@@ -135,6 +141,7 @@ class Suspicion:
     p: float
     stage: int = 0
     p_fresh: float | None = None
+    changed: int = 1
     is_direct: bool = False
     waits_for_night: bool = False
 
@@ -390,10 +397,10 @@ def _watch(state: _Session, *, is_night: bool) -> Judgement:
         if not any(state.new[case] for case in suspicion.cases or state.cases):
             kept.append(suspicion)
             continue
-        tested, is_alarm = _tested(state, suspicion)
-        if is_alarm:
+        tested, outcome = _tested(state, suspicion)
+        if outcome == "alarm":
             return _alarm(state, tested)
-        (kept if _is_open(tested) else dropped).append(tested)
+        (kept if outcome == "open" else dropped).append(tested)
     memory = replace(
         state.memory,
         suspicions=tuple(kept),
@@ -420,19 +427,14 @@ def _extra_calls(suspicions: Sequence[Suspicion], new: Pool) -> int:
     return sum(max(0, len(new[case]) - CASE_STAGES[0]) for one in suspicions for case in one.cases)
 
 
-def _is_open(suspicion: Suspicion) -> bool:
-    assert suspicion.p_fresh is not None  # noqa: S101 - it has just been tested
-    stages = len(CASE_STAGES) if suspicion.route == "one_case" else PROMPT_STAGES
-    futile = FUTILE[min(suspicion.stage, len(FUTILE)) - 1]
-    return suspicion.stage < stages and suspicion.p_fresh <= futile
-
-
 def _of_prompt(suspicions: Sequence[Suspicion]) -> list[Suspicion]:
     return [one for one in suspicions if not one.cases]
 
 
-def _tested(state: _Session, suspicion: Suspicion) -> tuple[Suspicion, bool]:
-    """Compare the answers since a suspicion with those before; whether it is an alarm."""
+def _tested(
+    state: _Session, suspicion: Suspicion
+) -> tuple[Suspicion, Literal["alarm", "open", "dropped"]]:
+    """Compare the answers since a suspicion with those before, and what becomes of it."""
     cases = suspicion.cases or state.ready()
     before = between(state.all, state.memory.epoch_from, suspicion.reference_until)
     after = between(state.all, suspicion.since + 1, state.number)
@@ -441,7 +443,8 @@ def _tested(state: _Session, suspicion: Suspicion) -> tuple[Suspicion, bool]:
     found = state.look(cases, before, after, alpha=max(level / 2, 1e-7))
     # What even a full change could not reach yet is kept for when there are more answers.
     clearest = _clearest(
-        [(len(before[case]), len(after[case])) for case in cases if before[case] and after[case]]
+        [(len(before[case]), len(after[case])) for case in cases if before[case] and after[case]],
+        suspicion.changed,
     )
     spent = level if clearest <= level else 0.0
     tested = replace(
@@ -451,7 +454,11 @@ def _tested(state: _Session, suspicion: Suspicion) -> tuple[Suspicion, bool]:
         level=suspicion.level - spent,
         waits_for_night=True,
     )
-    return tested, spent > 0.0 and found.p <= level
+    if spent > 0.0 and found.p <= level:
+        return tested, "alarm"
+    stages = len(CASE_STAGES) if suspicion.route == "one_case" else PROMPT_STAGES
+    futile = max(FUTILE[min(suspicion.stage, len(FUTILE) - 1)], 2 * clearest)
+    return tested, "open" if tested.stage < stages and found.p <= futile else "dropped"
 
 
 def _alarm(state: _Session, suspicion: Suspicion) -> Judgement:
@@ -515,9 +522,7 @@ def _look(state: _Session) -> Look:
     allowed = policy.allowance("tonight").at(number)
     found = state.look(ready, state.earlier, state.new, alpha=max(allowed / 4, 1e-6))
     chances = dict(zip(ready, found.cases, strict=True))
-    unusual = {
-        case: p * len(state.all[case]) for case, p in chances.items() if len(state.new[case]) == 1
-    }
+    single = {case: p for case, p in chances.items() if len(state.new[case]) == 1}
     raised = _tonight(state, found, number) or _accumulated(state, found, number)
     if raised is None and number % AUDIT_EVERY == 0:
         raised = _audit(state, number)
@@ -610,57 +615,74 @@ def _audit(state: _Session, number: int) -> Suspicion | None:
 
 
 def _single_cases(
-    state: _Session, found: Mapping[int, float], number: int
+    state: _Session, tonight: Mapping[int, float], number: int
 ) -> tuple[Suspicion, ...]:
     """Cases to ask more often, as far as the calls set aside for it reach.
 
-    ``found`` is the chance of tonight's answer of each case. What is least like anything the case
-    answered before comes first.
+    ``tonight`` is the chance of tonight's answer of each case. The rarest come first, and what is
+    least like anything the case answered before.
     """
     memory = state.memory
-    recent = _recent_nights(state, list(found))
-    raised: dict[int, float] = {}
-    spent_by_chance = 0.0
-    for case, p in found.items():
-        answers = len(state.all[case])
-        spent_by_chance += 1.0 / answers + _rare_window(answers)
-        if p * answers < 1.5 and _is_unprecedented(state, case):
-            raised[case] = p
-        elif recent.get(case, 1.0) <= _rare_window(answers):
-            raised[case] = recent[case]
-    level = state.policy.allowance("one_case").at(number) / max(spent_by_chance, SMALLEST_P)
+    allowed = state.policy.allowance("one_case").at(number)
+    raised = _unprecedented(state, tonight, allowed / 2)
+    for window, every in WINDOWS.items():
+        if number % every == 0:
+            part = every * allowed / 2 / len(WINDOWS)
+            raised += _lasting(state, list(tonight), window, part)
     room = MOST_SUSPICIOUS_CASES - len({case for one in memory.suspicions for case in one.cases})
     room = min(room, int(memory.extra_calls / (CASE_STAGES[0] - 1)))
-    chosen = sorted(raised, key=lambda case: (_likeness(state, case), case))[: max(0, room)]
+    raised.sort(key=lambda one: (one.changed == 1, _likeness(state, one.cases[0]), one.p))
+    first = {one.cases[0]: one for one in reversed(raised)}
+    chosen = [one for one in raised if first[one.cases[0]] is one][: max(0, room)]
     state.memory = replace(
         memory, extra_calls=memory.extra_calls - len(chosen) * (CASE_STAGES[0] - 1)
     )
-    return tuple(
-        Suspicion(
-            route="one_case",
-            cases=(case,),
-            since=state.number,
-            reference_until=state.number,
-            level=min(CONFIRMATION_LEVEL, level),
-            p=raised[case],
-            waits_for_night=True,
+    return tuple(chosen)
+
+
+def _unprecedented(
+    state: _Session, tonight: Mapping[int, float], allowed: float
+) -> list[Suspicion]:
+    """Cases that never varied and do so now. Among n answers this happens by chance once in n."""
+    level = allowed / max(sum(1.0 / len(state.all[case]) for case in tonight), SMALLEST_P)
+    return [
+        _of_case(state, case, p, level, changed=1)
+        for case, p in tonight.items()
+        if p * len(state.all[case]) < MOST_UNUSUAL and _is_unprecedented(state, case)
+    ]
+
+
+def _lasting(state: _Session, cases: Sequence[int], window: int, allowed: float) -> list[Suspicion]:
+    """Cases whose last answers, as many as ``window``, are unlike all before."""
+    usable = [case for case in cases if len(state.all[case]) >= window + LEAST_BEFORE_WINDOW]
+    before = {case: state.all[case][:-window] for case in usable}
+    after = {case: state.all[case][-window:] for case in usable}
+    found = state.look(usable, before, after, alpha=WINDOW_LEVEL)
+    raised = []
+    for case, p in zip(usable, found.cases, strict=True):
+        rarest = 1.0 / math.comb(len(state.all[case]), window)
+        level = second_level(
+            p,
+            allowed=allowed / len(usable),
+            first=max(WINDOW_LEVEL, MOST_UNUSUAL * rarest),
+            most=CONFIRMATION_LEVEL,
         )
-        for case in chosen
+        if level > 0.0:
+            raised.append(_of_case(state, case, p, level, changed=window))
+    return raised
+
+
+def _of_case(state: _Session, case: int, p: float, level: float, *, changed: int) -> Suspicion:
+    return Suspicion(
+        route="one_case",
+        cases=(case,),
+        since=state.number,
+        reference_until=state.number,
+        level=min(CONFIRMATION_LEVEL, level),
+        p=p,
+        changed=changed,
+        waits_for_night=True,
     )
-
-
-def _rare_window(answers: int) -> float:
-    """Chance below which the last nights of a case among so many answers are suspicious."""
-    ways = math.comb(answers, WINDOW)
-    return max(WINDOW_LEVEL, 1.5 / ways) if ways else 0.0
-
-
-def _recent_nights(state: _Session, cases: Sequence[int]) -> dict[int, float]:
-    """Chance of the last WINDOW answers of each case against those before."""
-    before = {case: state.all[case][:-WINDOW] for case in cases}
-    after = {case: state.all[case][-WINDOW:] for case in cases}
-    found = state.look(cases, before, after, alpha=CONFIRMATION_LEVEL)
-    return dict(zip(cases, found.cases, strict=True))
 
 
 def _likeness(state: _Session, case: int) -> float:
@@ -790,14 +812,15 @@ def _wanted(memory: Memory, cases: Sequence[int], answers: Pool | None = None) -
     return Wanted(samples)
 
 
-def _clearest(sizes: Sequence[tuple[int, int]]) -> float:
+def _clearest(sizes: Sequence[tuple[int, int]], changed: int) -> float:
     """Chance of a full change where each case has n answers before and m after.
 
-    One of the earlier ones, which raised the suspicion, has changed already: (m + 1)/C(n + m, m)
-    for each case.
+    As many of the earlier ones as raised the suspicion have changed already: C(changed + m, m) of
+    C(n + m, m) ways are as clear.
     """
     return math.prod(
-        min(1.0, (after + 1) / math.comb(before + after, after)) for before, after in sizes
+        min(1.0, math.comb(changed + after, after) / math.comb(before + after, after))
+        for before, after in sizes
     )
 
 
@@ -810,7 +833,7 @@ def _answers_to_decide(suspicion: Suspicion, cases: Sequence[int], answers: Pool
     ]
     least = 1 if suspicion.is_direct and suspicion.stage == 0 else 3
     for count in (1, 2, 3, 5):
-        clearest = _clearest([(size, count) for size in sizes])
+        clearest = _clearest([(size, count) for size in sizes], suspicion.changed)
         if count >= least and clearest <= suspicion.level / 20:
             return count
     return 5

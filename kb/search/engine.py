@@ -161,11 +161,12 @@ def search(
     asked = asked_of(query, person, KINDS if kind == "everything" else (kind,))
     if not tokens:
         return Results(facets=_empty(), kinds=dict.fromkeys(KINDS, 0))
+    if asked.is_plain and not query.terms:
+        with connection.cursor() as cursor:
+            return _browse(cursor, asked, tokens, wanted)
     with steady_cursor() as cursor:
         plan = make_plan(query.terms)
         if not plan.groups:
-            if asked.is_plain and not plan.negated:
-                return _browse(cursor, asked, tokens, wanted)
             return _ranked(cursor, plan, asked, tokens, wanted, query)
         return _by_words(cursor, plan, asked, tokens, wanted, query, is_exact=is_exact)
 

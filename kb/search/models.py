@@ -146,7 +146,7 @@ class SearchState(models.Model):
     learned = models.DateTimeField(null=True)
     """Entries indexed until then are in the vocabulary."""
     words_edition = models.BigIntegerField(default=0)
-    """Grows when words were learned."""
+    """Another number whenever words were learned, so that processes read them again."""
     mended = models.BigIntegerField(default=0)
     """The last prompt the nightly repair has looked at."""
 

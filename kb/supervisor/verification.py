@@ -35,6 +35,10 @@ _PRODUCT_VARIABLES = {
 }
 _NO_TESTS = 5
 """pytest's exit code when it found nothing to run."""
+_ALONE = "stack or e2e"
+"""Tests that start the whole product or a browser; beside others they would run out of patience."""
+_MOST_WORKERS = 8
+"""Each has a database of its own on one small server; more would wait for it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def verify(terminal: Terminal, environ: Mapping[str, str], *, with_tests: bool) 
             outcomes.append(_check(terminal, name, command, environment))
         if with_tests:
             outcomes.append(_browser(environment))
-            outcomes.append(_tests(terminal, environment))
+            for name, command in _test_runs():
+                outcomes.append(_tests(terminal, name, command, environment))
     terminal.line()
     for outcome in outcomes:
         word = "passed" if outcome.has_passed else "FAILED"
@@ -155,8 +160,20 @@ def _browser(environment: Mapping[str, str]) -> Outcome:
     return Outcome(text, has_passed=not environment.get("CI"), seconds=0)
 
 
-def _tests(terminal: Terminal, environment: Mapping[str, str]) -> Outcome:
+def _test_runs() -> list[tuple[str, list[str]]]:
+    """Names and commands of the tests: most at once on all processors, the rest one by one."""
+    pytest = [sys.executable, "-m", "pytest"]
+    together = ["-n", "auto", "--maxprocesses", str(_MOST_WORKERS), "-m", f"not ({_ALONE})"]
+    return [
+        ("tests, several at once (pytest)", [*pytest, *together]),
+        ("tests of the whole product (pytest)", [*pytest, "-m", _ALONE, "--durations", "10"]),
+    ]
+
+
+def _tests(
+    terminal: Terminal, name: str, command: Sequence[str], environment: Mapping[str, str]
+) -> Outcome:
     began = time.monotonic()
     terminal.line()
-    code = in_foreground([sys.executable, "-m", "pytest"], environment)
-    return Outcome("tests (pytest)", code in (0, _NO_TESTS), time.monotonic() - began)
+    code = in_foreground(command, environment)
+    return Outcome(name, code in (0, _NO_TESTS), time.monotonic() - began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -15,6 +16,14 @@ from kb.llm.base import LLMError
 from kb.llm.clients import open_provider
 
 logger = logging.getLogger(__name__)
+
+MOST_CALLS_AT_ONCE = 600
+"""Answers one process waits for together; the connections' own limits hold within it."""
+MOST_CLAIMED_AT_ONCE = 50
+CLAIM_SECONDS = 90.0
+"""How long a task takes further runs; with the 12 minutes of a run it ends before its own limit."""
+LOOK_SECONDS = 1.0
+"""Between two looks for runs that have come to wait meanwhile."""
 
 
 @shared_task(name="kb.drift.queue_due_runs")
@@ -56,30 +65,67 @@ def judge_models() -> None:
 
 @shared_task(name="kb.drift.run", time_limit=16 * 60, soft_time_limit=15 * 60)
 def run(run_id: int) -> None:
-    """Claim one run, ask the model, compare. A second message about the same run does nothing."""
+    """Claim a run and drive it to its end, and with it whatever else waits, as far as calls fit.
+
+    A second message about the same run does nothing. One event loop drives all calls: a slow model
+    costs a place among them, not a process.
+    """
     claimed = runs.claim(run_id, now=timezone.now())
-    if claimed is None:
-        return
-    async_to_sync(_drive)(claimed)
-    assessing.assess(run_id, now=timezone.now())
-    ended = Run.objects.get(pk=run_id)
-    logger.info("run=%d status=%s calls=%d", run_id, ended.status, ended.calls)
+    if claimed is not None:
+        async_to_sync(_drive)(claimed)
 
 
-async def _drive(claimed: Run) -> None:
+async def _drive(first: Run) -> None:
+    """Drive this run and others that wait; takes no new ones after `CLAIM_SECONDS`."""
+    loop = asyncio.get_running_loop()
+    last_claim = loop.time() + CLAIM_SECONDS
+    driven: dict[asyncio.Task[None], int] = {}
+
     async with HttpClient(policy_from_settings()) as http:
-        try:
-            provider = open_provider(claimed.monitor.target.connection, http)
-        except LLMError as error:
-            await _fail(claimed, error)
-            return
+
+        def drive(claimed: Run, calls: int) -> None:
+            driven[asyncio.create_task(_drive_one(claimed, http))] = calls
+
+        drive(first, await sync_to_async(runs.calls_of)(first))
+        while driven:
+            if loop.time() < last_claim:
+                room = MOST_CALLS_AT_ONCE - sum(driven.values())
+                for claimed, calls in await sync_to_async(_claim_more)(room):
+                    drive(claimed, calls)
+            ended, _waiting = await asyncio.wait(
+                driven, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in ended:
+                del driven[task]
+                if error := task.exception():
+                    # Its lease runs out and somebody takes it over; the others go on.
+                    logger.error("a run broke off: %s", type(error).__name__, exc_info=error)
+
+
+def _claim_more(room: int) -> list[tuple[Run, int]]:
+    """Waiting runs whose calls fit into the room that is left, the oldest first."""
+    taken = []
+    for run_id in runs.waiting_runs(now=timezone.now(), most=MOST_CLAIMED_AT_ONCE):
+        if room <= 0:
+            break
+        claimed = runs.claim(run_id, now=timezone.now())
+        if claimed is not None:
+            calls = runs.calls_of(claimed)
+            room -= calls
+            taken.append((claimed, calls))
+    return taken
+
+
+async def _drive_one(claimed: Run, http: HttpClient) -> None:
+    """Ask the model everything one run asks, end the run, compare it."""
+    try:
+        provider = await sync_to_async(open_provider)(claimed.monitor.target.connection, http)
+    except LLMError as error:
+        await sync_to_async(runs.fail)(claimed, error=error, now=timezone.now())
+    else:
         await runs.execute(
-            claimed,
-            provider=provider,
-            clock=timezone.now,
-            confirm=assessing.confirmation_wanted,
+            claimed, provider=provider, clock=timezone.now, confirm=assessing.confirmation_wanted
         )
-
-
-async def _fail(claimed: Run, error: LLMError) -> None:
-    await sync_to_async(runs.fail)(claimed, error=error, now=timezone.now())
+    await sync_to_async(assessing.assess)(claimed.pk, now=timezone.now())
+    ended = await Run.objects.aget(pk=claimed.pk)
+    logger.info("run=%d status=%s calls=%d", ended.pk, ended.status, ended.calls)

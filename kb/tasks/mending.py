@@ -46,13 +46,13 @@ def reindex_all(*, now: datetime, after: int = 0, told: Told | None = None) -> i
     is kept after each step (`reached`), so that a run that was killed goes on from there.
     """
     looked_at = 0
-    for chunk in _chunks(Prompt.objects.filter(pk__gt=after)):
+    for chunk in _chunks(Prompt.objects.filter(pk__gt=after), AT_ONCE):
         _write_prompts(chunk, now=now)
         _remember(chunk[-1])
         looked_at += len(chunk)
         if told:
             told(len(chunk))
-    for chunk in _chunks(Retrospective.objects.filter(version=None)):
+    for chunk in _chunks(Retrospective.objects.filter(version=None), AT_ONCE):
         _write_reports(Retrospective.objects.filter(pk__in=chunk))
     _remove_orphans()
     _remember(0)
@@ -89,7 +89,7 @@ def mend(*, now: datetime, most: int = MOST_MENDED) -> Mended:
 
 def _mend_stale(*, now: datetime, most: int) -> int:
     stale, looked_at = 0, 0
-    for chunk in _chunks(Prompt.objects.filter(pk__gt=reached())):
+    for chunk in _chunks(Prompt.objects.filter(pk__gt=reached()), AT_ONCE):
         before = index.stamps("prompt", chunk)
         _write_prompts(chunk, now=now)
         after = index.stamps("prompt", chunk)
@@ -135,7 +135,7 @@ def _remove_orphans() -> int:
     return removed
 
 
-def _chunks(rows: QuerySet[Any], size: int = AT_ONCE) -> Iterator[list[int]]:
+def _chunks(rows: QuerySet[Any], size: int) -> Iterator[list[int]]:
     """The ids of the rows in ascending order, some at a time; what comes meanwhile comes along."""
     after = 0
     while ids := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:size]):

@@ -418,6 +418,12 @@ class TestRunning:
             "pass_rate": 0.5,
             "p_worse": report.p_worse,
             "p_better": report.p_better,
+            "p": report.p,
+            "severity": report.severity or None,
+            "routes": report.routes,
+            "evidence": report.evidence,
+            "incident": None,
+            "facts": report.facts,
             "calls": 2,
             "cost": None,
             "reason": report.reason,
@@ -426,6 +432,7 @@ class TestRunning:
         assert answers[0] == {
             "case": seven,
             "case_name": "seven",
+            "session": 0,
             "repeat": 0,
             "outcome": "answered",
             "text": "It is not.",
@@ -472,12 +479,32 @@ class TestRunning:
 
         accepted = author.post(f"monitors/{monitor}/accept/", {"note": "Fine"}).json()
 
-        assert (accepted["status"], accepted["baseline"]["note"]) == ("stable", "Fine")
+        assert (accepted["status"], accepted["baseline"]["note"]) == ("learning", "Fine")
         assert told(author.post(f"monitors/{monitor}/accept/", {"note": "x" * 301})) == (
             422,
             "invalid",
             ["note"],
         )
+
+    def test_a_baseline_over_nights_is_learnt_one_answer_at_a_time(self, author, monitor, bell):
+        first = author.post(f"monitors/{monitor}/baseline/", {"over_nights": True}).json()["run"]
+        play(first, "Yes")
+        learnt = [author.get(f"runs/{first}/").json()]
+        for _night in range(2):
+            pk = author.post(f"monitors/{monitor}/run/").json()["run"]
+            play(pk, "Yes")
+            learnt.append(author.get(f"runs/{pk}/").json())
+
+        assert [(run["kind"], run["verdict"], run["calls"]) for run in learnt] == [
+            ("baseline", None, 2)
+        ] * 3
+        assert author.get(f"monitors/{monitor}/").json()["status"] == "stable"
+
+    def test_a_run_is_running_until_it_has_been_compared(self, author, monitor, bell):
+        pk = author.post(f"monitors/{monitor}/baseline/").json()["run"]
+        Run.objects.filter(pk=pk).update(status="done")
+
+        assert author.get(f"runs/{pk}/").json()["status"] == "running"
 
     def test_a_waiting_run_is_cancelled_and_an_ended_one_stays(self, author, monitor, bell):
         pk = author.post(f"monitors/{monitor}/baseline/").json()["run"]

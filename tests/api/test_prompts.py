@@ -388,15 +388,15 @@ class TestTheList:
         publish(1)
         make_monitor()
         caller.get("prompts/")  # the use of the token is noted once a minute
-        with django_assert_num_queries(12):
+        with django_assert_num_queries(13):
             caller.get("prompts/")
         publish(18)
 
-        with django_assert_num_queries(12):
+        with django_assert_num_queries(13):
             answer = caller.get("prompts/")
 
         assert len(answer.json()["results"]) == 20
-        with django_assert_num_queries(12):
+        with django_assert_num_queries(13):
             caller.get("prompts/?full=1")
 
 

@@ -49,6 +49,8 @@ def test_facets_count_what_one_may_read(caller):
         "tags": [{"value": "nda", "count": 1}],
         "languages": [{"value": "en", "count": 2}],
         "statuses": [{"value": "published", "count": 2}],
+        "drifts": [],
+        "evidence": [{"value": "none", "count": 2}],
     }
 
 

@@ -76,6 +76,8 @@ def fill_with_real_prompts(house: House) -> None:
     if not stamp.exists():
         with house.terminal.step("Real prompts"):
             house.run("manage.py", "import_prompts", CSV)
+        # No clock ticks in a house: what it would do within minutes, such as learning the words.
+        house.run("manage.py", "shell", "-c", "from kb.search import index; index.settle()")
         stamp.touch()
 
 

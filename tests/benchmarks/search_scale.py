@@ -102,6 +102,8 @@ def _measured(folder: Path, size: int, *, as_is: bool) -> dict[str, Any]:
     """What was measured in the library of this size, which is filled first if need be."""
     place = folder / str(size)
     _clear_if_outdated(place, as_is=as_is)
+    if size and not (place / STAMP).exists():
+        _begin_with_real_prompts(folder / str(ONLY_REAL), place)
     with open_house(place) as house:
         if not (place / STAMP).exists():
             _fill(house, size)
@@ -123,6 +125,13 @@ def _fill(house: House, size: int) -> None:
         "bytes": size_of(house.data),
     }
     (house.data / STAMP).write_text(json.dumps(about), "utf-8")
+
+
+def _begin_with_real_prompts(real: Path, place: Path) -> None:
+    """Copy the library without hay, whose servers are stopped, instead of filling it again."""
+    shutil.copytree(
+        real, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run", STAMP, OUTPUT)
+    )
 
 
 def _clear_if_outdated(place: Path, *, as_is: bool) -> None:

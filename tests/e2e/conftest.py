@@ -4,27 +4,26 @@ Everything lives as long as the tests of this package: Playwright keeps an event
 which Django refuses to ask the database.
 """
 
-import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
-import psycopg
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from kb.supervisor import addresses
 from kb.supervisor.browser import find_browser
+from tests.e2e.company import Company
 from tests.e2e.visitor import PATIENCE_MS, Visitor
 from tests.stack.product import Product, ended, free_port
 
 HERE = Path(__file__).parent
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 expect.set_options(timeout=PATIENCE_MS)
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are chosen by
 def pytest_collection_modifyitems(items):
     for item in items:
         if HERE in item.path.parents:
@@ -42,51 +41,6 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("language", ["fr", "en"])
     elif "has_scripts" in metafunc.fixturenames:
         metafunc.parametrize("has_scripts", [True, False], ids=["scripts", "without scripts"])
-
-
-class Company:
-    """The running product, filled with the demonstration company."""
-
-    def __init__(self, product):
-        self.product = product
-        self.base = f"http://localhost:{product.port}"
-        self.passwords = json.loads((product.data / "demo-passwords.json").read_text("utf-8"))
-        self._states = {}
-
-    def one(self, question, *values):
-        """The first column of the only row that a question to the database finds."""
-        with psycopg.connect(addresses.database_url(self.product.data)) as connection:
-            ((answer,),) = connection.execute(question, values).fetchall()
-        return answer
-
-    def change(self, command, *values):
-        """Arrange something that no page offers, or not quickly."""
-        with psycopg.connect(addresses.database_url(self.product.data)) as connection:
-            connection.execute(command, values)
-
-    def speaks(self, person, language):
-        """From now on this person reads Retex in this language."""
-        self.change(
-            "UPDATE accounts_user SET language = %s WHERE email = %s", language, address(person)
-        )
-
-    def signed_in(self, browser, person):
-        """What the browser keeps of somebody who has signed in; done once per person."""
-        if person not in self._states:
-            visitor = Visitor(browser, self.base)
-            page = visitor.go("/accounts/login/")
-            page.locator("#id_login").fill(address(person))
-            page.locator("#id_password").fill(self.passwords[address(person)])
-            page.locator("main form button").click()
-            page.wait_for_url("/")
-            self._states[person] = visitor.context.storage_state()
-            assert visitor.noise == []
-            visitor.close()
-        return self._states[person]
-
-
-def address(person):
-    return f"{person}@retex.example"
 
 
 @pytest.fixture(scope="package")

@@ -31,7 +31,9 @@ def publish(company, request):
 
     yield write
     company.change("DELETE FROM kb_searchentry WHERE title = %s", title)
-    company.change("UPDATE kb_prompt SET status = 'archived', archived = now() WHERE title = %s", title)
+    company.change(
+        "UPDATE kb_prompt SET status = 'archived', archived = now() WHERE title = %s", title
+    )
 
 
 def convert(page, author):
@@ -95,7 +97,7 @@ def test_a_conversion_can_be_undone(visit, language, publish):
 
 def test_a_change_can_be_read_and_taken_back(visit, language, has_scripts, publish):
     author = visit("auteur", language, java_script_enabled=has_scripts)
-    page, title = publish(author)
+    page, _ = publish(author)
     address = published(page)
 
     author.go(f"{address}edit/")
@@ -122,7 +124,7 @@ def test_a_change_can_be_read_and_taken_back(visit, language, has_scripts, publi
 
 def test_of_two_tabs_none_wins_in_silence(visit, language, has_scripts, publish):
     author = visit("auteur", language, java_script_enabled=has_scripts)
-    page, title = publish(author)
+    page, _ = publish(author)
     address = published(page)
     author.go(f"{address}edit/")
     other = author.context.new_page()

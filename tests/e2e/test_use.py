@@ -66,6 +66,17 @@ def test_what_is_copied_is_the_filled_text_exactly_and_values_are_remembered(
     expect(page.locator("[name='v-message']")).to_have_value(VALUES["message"])
 
 
+def test_the_blanks_and_the_evidence_begin_at_the_same_height(visit):
+    page = visit("lecteur", "fr").go(PROMPT)
+
+    tops = [
+        page.locator(panel).first.bounding_box()["y"]
+        for panel in ("form > .panel", "aside > .panel")
+    ]
+
+    assert tops[0] == tops[1]
+
+
 def test_without_scripts_a_button_puts_the_values_into_the_text(visit, language, filled):
     reader = visit("lecteur", language, java_script_enabled=False)
     page = reader.go(PROMPT)
@@ -94,9 +105,7 @@ def test_one_click_says_whether_it_worked_and_another_takes_it_back(visit, langu
     expect(page.locator("#signals [aria-pressed=true]")).to_have_count(0)
 
 
-def test_recommending_counts_at_once_and_a_second_click_takes_it_back(
-    visit, language, has_scripts
-):
+def test_recommending_counts_at_once_and_a_second_click_takes_it_back(visit, language, has_scripts):
     reader = visit("lecteur", language, java_script_enabled=has_scripts)
     page = reader.go(PROMPT)
     count = page.locator("#vote-button .count")

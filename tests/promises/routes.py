@@ -144,7 +144,6 @@ _CONNECTION = {
 _PASSWORDS = {"password1": "kettle-comet-violin", "password2": "kettle-comet-violin"}
 
 
-
 def _guests(status: int, guest: int) -> Act:
     """Open to everybody, with another answer for those who are signed in."""
     return Act("open", status, guest=guest)
@@ -300,16 +299,12 @@ API: Mapping[str, Route] = {
         {**page(right="read"), **post("read", 201, outcome="worked"), **do("DELETE", "read")}
     ),
     "comments": on_prompt({**page(right="read"), **post("read", 201, text="Well done.")}),
-    "comment": on(
-        "comment", {**do("PATCH", "own", text="Other."), **do("DELETE", "edit", 204)}
-    ),
+    "comment": on("comment", {**do("PATCH", "own", text="Other."), **do("DELETE", "edit", 204)}),
     "retrospectives": Route({**page(), **post("member", 201, **_API_REPORT)}),
     "retrospective": on("report", {**page(right="read"), **do("PATCH", "own", lesson="Other.")}),
     "addenda": on("report", post("own", 201, text="One more word.")),
     "follow-ups": on("report", post("own", 201, text="Do it")),
-    "links": on(
-        "report", post("own", 201, kind="confirms", prompt=lambda c, t: t.prompt.slug)
-    ),
+    "links": on("report", post("own", 201, kind="confirms", prompt=lambda c, t: t.prompt.slug)),
     "follow-up": on("follow_up", do("PATCH", "own", state="done")),
     "wishes": Route({**page(), **post("member", 201, title="Please")}),
     "wish": fixed(page(right="role"), "wish"),
@@ -371,10 +366,7 @@ API: Mapping[str, Route] = {
     "targets": Route({**page(right="admin"), **post("admin", 201, connection="Idle", model="m")}),
     "target": fixed(page(right="admin"), "target"),
     "nothing": Route(
-        {
-            method: Act("signed", 404)
-            for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
-        },
+        {method: Act("signed", 404) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")},
         "",
         lambda c, t: ["no/such/thing/"],
     ),
@@ -395,9 +387,7 @@ def admin_patterns() -> list[str]:
     return [pattern for name, pattern in _walk(get_resolver()) if name.startswith("admin:")]
 
 
-def _walk(
-    resolver: URLResolver, prefix: str = "", space: str = ""
-) -> Iterator[tuple[str, str]]:
+def _walk(resolver: URLResolver, prefix: str = "", space: str = "") -> Iterator[tuple[str, str]]:
     for entry in resolver.url_patterns:
         pattern = prefix + str(entry.pattern)
         if isinstance(entry, URLPattern):

@@ -95,7 +95,6 @@ def test_deny_no_page_tells_what_is_hidden(company, clients):
             answer = ask(clients[who], "GET", path, **headers)
             leaks += [(who, path, mark) for mark in told(answer, who) if mark not in asked]
 
-
     assert leaks == []
 
 
@@ -112,7 +111,6 @@ def test_deny_no_list_of_the_api_tells_what_is_hidden(company, client, callers):
         for path in (*lists, *ASKED_OF_THE_API)
         for mark in told(call(client, "GET", path, **callers[who]), who)
     ]
-
 
     assert leaks == []
 
@@ -139,7 +137,6 @@ def test_deny_ones_own_report_on_what_is_hidden_now(company, clients, client, ca
             ]
             assert [answer.status_code for answer in answers] == [200, 200, 200]
             leaks += [(who, report.title, mark) for answer in answers for mark in told(answer, who)]
-
 
     assert leaks == []
 

@@ -77,7 +77,12 @@ def addresses(company, table, space=""):
     things = company.things["company"]
     for name, route in table.items():
         for method, act in route.acts.items():
-            yield name, method, route.path(space + name, company, things), act.sends(company, things)
+            yield (
+                name,
+                method,
+                route.path(space + name, company, things),
+                act.sends(company, things),
+            )
 
 
 def one_by_one(body, values):
@@ -254,7 +259,12 @@ LIMITS = (
     ("POST", "prompts/", {"title": "x", "text": "y", "summary": "z" * 301}, "300"),
     ("POST", "prompts/", {"title": "x", "text": "y", "system": "z" * 200_001}, "200000"),
     ("POST", "prompts/", {"title": "x", "text": "y", "tags": [f"t{n}" for n in range(30)]}, "30"),
-    ("POST", "prompts/", {"title": "x", "text": "y", "write_up": {"worked": "z" * 20_001}}, "20000"),
+    (
+        "POST",
+        "prompts/",
+        {"title": "x", "text": "y", "write_up": {"worked": "z" * 20_001}},
+        "20000",
+    ),
     ("POST", "retrospectives/", {"title": "x", "lesson": "y" * 201, "outcome": "worked"}, "200"),
     (
         "POST",

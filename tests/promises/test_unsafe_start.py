@@ -76,7 +76,7 @@ def test_unsafe_start_names_open_demo_accounts_and_the_way_out():
     closed.is_active = False
     closed.save()
 
-    with pytest.raises(ImproperlyConfigured, match="lea@retex.example.*remove_demo_accounts"):
+    with pytest.raises(ImproperlyConfigured, match=r"lea@retex\.example.*remove_demo_accounts"):
         refuse_unsafe_start()
 
     assert demo_accounts() == ["lea@retex.example"]

@@ -45,6 +45,7 @@ def test_what_is_no_longer_open_is_not_told(reader):
         fields=prompts.PromptFields(visibility="departments"),
         by=author,
         now=later(hours=3),
+        based_on=prompt.edition,
     )
 
     assert actions.look_again(saved.pk, now=later(days=1)) == 0

@@ -269,8 +269,10 @@ def test_the_search_knows_in_the_same_transaction():
 
     prompt = make_prompt(author, title="Kept", tools=[tool])
 
-    entries = SearchEntry.objects.values_list("slug", "title", "tools", "audience")
-    assert list(entries) == [(prompt.slug, "Kept", ["le-chat"], prompt.audience)]
+    entries = SearchEntry.objects.values_list("slug", "title", "keys", "audience")
+    assert list(entries) == [
+        (prompt.slug, "Kept", ["t:le-chat", "l:en", "s:published", "e:none"], prompt.audience)
+    ]
 
 
 def test_followers_hear_of_a_new_version_once_and_its_author_does_not():

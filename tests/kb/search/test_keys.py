@@ -23,7 +23,7 @@ def test_the_order_of_two_things_stays_while_nothing_happens(first, second, days
 
 
 def test_one_more_vote_on_a_lively_thing_leaves_its_heat_alone():
-    assert heat(activity=100, dated=NOW, now=NOW) == heat(activity=101, dated=NOW, now=NOW)
+    assert heat(activity=101, dated=NOW, now=NOW) == heat(activity=102, dated=NOW, now=NOW)
 
 
 def test_something_new_is_livelier_than_something_long_forgotten():

@@ -53,7 +53,7 @@ def test_a_rare_word_weighs_more_than_common_ones(reader):
 
 
 def test_a_drifted_prompt_comes_after_its_equal(reader):
-    first, second = (make_prompt(title=f"Lease {n}", text="Same.") for n in "ab")
+    first, second = (make_prompt(title=f"Lease {n}", text="Same.") for n in (1, 2))
     assert slugs("lease", reader) == [second.slug, first.slug]
 
     index.set_drift(kind="prompt", object_id=second.pk, state="drifted")

@@ -3,7 +3,7 @@
 import pytest
 
 from kb.community import actions as community
-from kb.search import counts, engine, tiers
+from kb.search import counts, engine, tiers, vocabulary
 from kb.search.models import SearchChange, SearchEntry
 from kb.search.query import parse
 from tests.factories import NOW, later, make_department, make_person, make_prompt, make_tool
@@ -28,6 +28,7 @@ def large():
     for prompt in prompts[-4:]:
         for _ in range(5):
             community.cast_vote(prompt=prompt, by=make_person("reader"), now=NOW)
+    vocabulary.rebuild()
     tiers.refresh(hot_size=4)
     return prompts
 
@@ -36,7 +37,7 @@ def large():
 def few(monkeypatch):
     """Bounds that thirty prompts exceed."""
     monkeypatch.setattr(engine, "ENOUGH_HOT", 3)
-    monkeypatch.setattr(engine, "MOST_RARE", -1)
+    monkeypatch.setattr(engine, "MOST_RARE", 5)
     monkeypatch.setattr(engine, "ENOUGH", 1)
 
 
@@ -74,9 +75,9 @@ def test_a_title_is_found_however_cold(large, few):
 
 
 def test_a_narrow_filter_is_looked_for_everywhere(large, few):
-    monkey = found("common department:legal tool:chatgpt")
+    results = found("common department:legal tool:chatgpt")
 
-    assert sorted(hit.slug for hit in monkey.hits) == ["letter-1", "letter-3", "letter-5"]
+    assert sorted(hit.slug for hit in results.hits) == ["letter-1", "letter-3", "letter-5"]
 
 
 def test_a_rare_word_is_ranked_in_full(large):
