@@ -14,6 +14,7 @@ import csv
 import json
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -372,13 +373,15 @@ def scenarios(draws: int) -> list[Scenario]:
 
 
 def published_change() -> tuple[float, float]:
-    """Accuracy of GPT-4 on primes in March and June 2023, from the recordings: 0.840 and 0.511."""
+    """Accuracy of GPT-4 on primes in March and June 2023, from the recordings: 0.840 and 0.511.
+
+    An answer counts by the last "yes" or "no" in it, brackets or not.
+    """
     answers: dict[str, list[bool]] = defaultdict(list)
     with shared_path("data", "llmdrift", "prime.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            said = row["answer"].lower()
-            right = "[yes]" if row["ref_answer"].lower() == "yes" else "[no]"
-            answers[row["model"]].append(right in said)
+            said = re.findall(r"\b(yes|no)\b", row["answer"].lower())
+            answers[row["model"]].append(bool(said) and said[-1] == row["ref_answer"].lower())
     march, june = (answers[model] for model in VERSIONS["gpt-4"])
     return statistics.mean(march), statistics.mean(june)
 

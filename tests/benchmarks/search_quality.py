@@ -87,6 +87,7 @@ def _measure(output: Path, *, shows: bool, only: str | None) -> int:
     django.setup()
     from tests.benchmarks import search_answers as asked  # noqa: PLC0415 - needs Django
 
+    about = report.machine()
     asked.make_reference()
     engines: dict[str, Callable[[Judged], Sequence[str]]] = {
         asked.PRODUCT: asked.product(asked.reader()),
@@ -101,7 +102,7 @@ def _measure(output: Path, *, shows: bool, only: str | None) -> int:
         for engine, ask in engines.items():
             answers[name][engine], milliseconds[engine] = asked.answered(queries, ask)
     results = {
-        "machine": report.machine(),
+        "machine": about,
         "milliseconds": milliseconds,
         "scores": {name: _scores(found) for name, found in answers.items()},
     }

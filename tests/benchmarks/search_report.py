@@ -113,7 +113,7 @@ def scale(results: Mapping[str, Any]) -> str:
         ]
         crowd = found["crowd"]
         parts.append(
-            f"**{int(size):,} prompts**, milliseconds; {found['bytes'] / _GIGABYTE:.1f} GB, filled in "
+            f"**{int(size):,} prompts**, milliseconds, load {found['load']} on {results['machine']['cores']} cores; {found['bytes'] / _GIGABYTE:.1f} GB, filled in "
             f"{found['seconds']} s\n\n{table(head, rows)}\n\n"
             f"Twenty people for a minute: {crowd['requests']} requests ({crowd['per_second']} per second), "
             f"p50 {crowd['p50']} ms, p95 {crowd['p95']} ms, {crowd['errors']} errors. "

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     if wanted.inside:
         return _inside(*wanted.inside)
     folder = wanted.keep or addresses.data_dir(os.environ) / "bench"
+    about = report.machine()
     try:
         imported()
         found = {
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     except (BenchError, MissingSources) as error:
         print(f"make bench-scale: {error}", file=sys.stderr)
         return 1
-    results = {"machine": report.machine(), "sizes": found}
+    results = {"machine": about, "sizes": found}
     results["targets"] = _targets(found)
     text = report.scale(results)
     (folder / "search_scale.json").write_text(json.dumps(results, indent=1), "utf-8")
@@ -202,6 +203,7 @@ def _measure(size: int) -> dict[str, Any]:
         kind: _summary(timings) for kind, timings in clock.measure(asked_for, reader, port).items()
     }
     people = clock.people()
+    found["load"] = round(os.getloadavg()[1], 1)
     found["crowd"] = _crowded(clock.crowd(asked_for, people, port))
     return found
 
