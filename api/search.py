@@ -19,6 +19,7 @@ FACETS: Mapping[str, Facet] = {
     "language": "languages",
     "status": "statuses",
     "outcome": "statuses",
+    "evidence": "evidence",
 }
 """Name in the address to facet of the search."""
 

@@ -13,6 +13,7 @@ from api.views import (
     prompts,
     retrospectives,
     search,
+    trials,
     voices,
     wishes,
 )
@@ -24,6 +25,7 @@ endpoints = [
     path("notifications/", people.Notifications.as_view(), name="notifications"),
     path("notifications/read/", people.NotificationsRead.as_view(), name="notifications-read"),
     path("search/", search.Search.as_view(), name="search"),
+    path("suggest/", search.Suggest.as_view(), name="suggest"),
     # Prompts
     path("prompts/", prompts.Prompts.as_view(), name="prompts"),
     path("prompts/<slug:slug>/", prompts.OnePrompt.as_view(), name="prompt"),
@@ -79,6 +81,9 @@ endpoints = [
     path("monitors/<int:pk>/runs/", monitors.Runs.as_view(), name="runs"),
     path("runs/<int:pk>/", monitors.OneRun.as_view(), name="run"),
     path("runs/<int:pk>/cancel/", monitors.CancelRun.as_view(), name="run-cancel"),
+    # Trials
+    path("prompts/<slug:slug>/trials/", trials.Trials.as_view(), name="trials"),
+    path("trials/<int:pk>/", trials.OneTrial.as_view(), name="trial"),
     # Connections
     path("connections/", connections.Connections.as_view(), name="connections"),
     path("connections/<int:pk>/", connections.OneConnection.as_view(), name="connection"),

@@ -29,9 +29,10 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={"visibility_timeout": 3600},
     task_default_queue="default",
-    task_routes={
-        "kb.drift.run": {"queue": "models"}
-    },  # slow calls must not starve mails and indexing
+    task_routes={  # slow calls must not starve mails and indexing
+        "kb.drift.run": {"queue": "models"},
+        "kb.drift.run_trial": {"queue": "models"},
+    },
     task_time_limit=300,
     task_soft_time_limit=240,
     worker_hijack_root_logger=False,
@@ -44,6 +45,11 @@ app.conf.update(
         },
         "wake-waiting-runs": {
             "task": "kb.drift.wake_waiting_runs",
+            "schedule": 5.0,
+            "options": {"expires": 15},
+        },
+        "wake-waiting-trials": {
+            "task": "kb.drift.wake_waiting_trials",
             "schedule": 5.0,
             "options": {"expires": 15},
         },

@@ -25,6 +25,7 @@ from kb.drift.models import (
     Run,
     TestCase,
 )
+from kb.drift.trial_models import Trial, TrialAnswer
 from kb.finding.models import SavedSearch
 from kb.llm.models import (
     Cap,
@@ -95,6 +96,8 @@ __all__ = [
     "Target",
     "TestCase",
     "Tool",
+    "Trial",
+    "TrialAnswer",
     "UsageSignal",
     "UseCase",
     "Verification",

@@ -10,6 +10,8 @@ from kb.views import (
     browse,
     connections,
     editor,
+    examples,
+    finding,
     health,
     home,
     mine,
@@ -17,6 +19,7 @@ from kb.views import (
     monitors,
     notifications,
     people_pages,
+    playground,
     preferences,
     prompts,
     retrospectives,
@@ -69,6 +72,13 @@ urlpatterns = [
         name="prompt-restore",
     ),
     path("prompts/<slug:slug>/diff/", versions.difference, name="prompt-diff"),
+    # Trying prompts
+    path("prompts/<slug:slug>/try/", playground.playground, name="playground"),
+    path("trials/<int:pk>/", playground.trial, name="trial"),
+    path("trials/<int:pk>/cancel/", playground.cancel, name="trial-cancel"),
+    path("trials/<int:pk>/delete/", playground.delete, name="trial-delete"),
+    path("trials/answers/<int:pk>/keep/", playground.keep, name="trial-keep"),
+    path("examples/<int:pk>/remove/", examples.remove, name="example-remove"),
     # Reports, wishes, mine
     path("retrospectives/", retrospectives.retrospectives, name="retrospectives"),
     path("retrospectives/new/", retrospectives.new, name="retrospective-new"),
@@ -109,6 +119,15 @@ urlpatterns = [
     path("connections/<int:pk>/prices/", connections.connection_prices, name="connection-prices"),
     path("connections/<int:pk>/models/", connections.connection_models, name="connection-models"),
     path("connections/<int:pk>/try/", connections.connection_try, name="connection-try"),
+    # Finding
+    path("search/suggest/", finding.suggest, name="search-suggest"),
+    path("search/recent/", finding.recent, name="search-recent"),
+    path("search/missed/", finding.miss, name="search-missed"),
+    path("searches/", finding.searches, name="searches"),
+    path("searches/new/", finding.save, name="search-save"),
+    path("searches/missed/", finding.missed, name="searches-missed"),
+    path("searches/<int:pk>/change/", finding.change, name="search-change"),
+    path("searches/<int:pk>/delete/", finding.delete, name="search-delete"),
     # Programs
     path("api/v1/", include("api.urls")),
     # Prompts

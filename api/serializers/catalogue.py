@@ -1,21 +1,18 @@
-"""What prompts are found by, who one is, what one was told, and what the search answers."""
+"""What prompts are found by, who one is, and what one was told."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from django.utils.translation import gettext_lazy as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.models import ApiToken, Department, Membership, User
-from api.serializers.fields import Choice, Flag, Language, Many, Moment, Sent, Slugs, Text, Whole
-from kb.community.models import Retrospective
+from accounts.models import ApiToken, Membership, User
+from api.serializers.fields import Choice, Flag, Many, Moment, Sent, Text, Whole
 from kb.notifications.kinds import KINDS, sentence
 from kb.prompts.catalogue_actions import HIGHEST_POSITION
-from kb.prompts.models import Prompt, Tool, UseCase
-from kb.search.engine import SORTS
+from kb.prompts.models import Tool
 
 
 class BilingualShown(serializers.Serializer[Any]):
@@ -157,75 +154,3 @@ class ReadShown(serializers.Serializer[Any]):
     """How many messages were unread until now."""
 
     read = serializers.IntegerField()
-
-
-class SearchAsked(Sent):
-    """What is looked for: words and fields in `q`, filters beside it."""
-
-    q = Text(required=False, allow_blank=True, most=200)
-    kind = Choice(["prompt", "retrospective"], name="SearchKind", required=False)
-    department = Slugs(Department, required=False)
-    tool = Slugs(Tool, required=False)
-    use_case = Slugs(UseCase, required=False)
-    tag = Many(child=Text(), required=False)
-    language = Many(child=Language(), required=False)
-    status = Many(
-        child=Choice(
-            [*Prompt.Status.values, "drifted", "suspect", "stable", "learning"],
-            name="PromptStatusFilter",
-        ),
-        required=False,
-        help_text="Of prompts; published unless told otherwise.",
-    )
-    outcome = Many(
-        child=Choice(Retrospective.Outcome), required=False, help_text="Of retrospectives."
-    )
-    sort = Choice(list(SORTS), name="PromptOrdering", required=False)
-
-    default_error_messages: ClassVar[dict[str, Any]] = {
-        "other_kind": _("This filter is for {kind}s; ask with kind={kind}."),
-    }
-
-    def validate(self, attrs: Any) -> Any:
-        kind = attrs.get("kind", "prompt")
-        other = {"prompt": ("outcome", "retrospective"), "retrospective": ("status", "prompt")}
-        name, needed = other[kind]
-        if attrs.get(name):
-            message = str(self.error_messages["other_kind"]).format(kind=needed)
-            raise serializers.ValidationError({name: [message]})
-        return attrs
-
-
-class HitShown(serializers.Serializer[Any]):
-    """One thing found."""
-
-    kind = Choice(["prompt", "retrospective"], name="SearchKind")
-    slug = serializers.CharField(help_text="Of a prompt; the id of a retrospective.")
-    title = serializers.CharField()
-    excerpt = serializers.CharField(help_text="A passage with the words looked for, as plain text.")
-    matches = serializers.ListField(
-        child=serializers.CharField(), help_text="The words of title and excerpt that matched."
-    )
-    language = serializers.CharField()
-    dated = Moment()
-    url = serializers.URLField()
-
-
-class CountShown(serializers.Serializer[Any]):
-    """A value of a facet, and how many results choosing it would show."""
-
-    value = serializers.CharField()
-    count = serializers.IntegerField()
-
-
-class FacetsShown(serializers.Serializer[Any]):
-    """Counts of the values of each facet; a facet's own choice does not narrow its own counts."""
-
-    departments = CountShown(many=True)
-    tools = CountShown(many=True)
-    use_cases = CountShown(many=True)
-    tags = CountShown(many=True)
-    languages = CountShown(many=True)
-    statuses = CountShown(many=True)
-    drifts = CountShown(many=True)
-    evidence = CountShown(many=True)

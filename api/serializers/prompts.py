@@ -43,6 +43,7 @@ from kb.prompts.template import (
     variables_from,
 )
 from kb.prompts.writeup import SECTIONS, split
+from kb.search.keys import EVIDENCE
 
 SENT_TAGS = 5 * MOST_TAGS
 """Read before duplicates are left out; the feature says how many stay."""
@@ -276,6 +277,7 @@ class PromptQuery(Sent):
         required=False,
         help_text="published unless told otherwise.",
     )
+    evidence = Many(child=Choice(EVIDENCE, name="EvidenceFilter"), required=False)
     ordering = Choice(
         ["relevance", "proven", "newest"],
         name="PromptOrdering",

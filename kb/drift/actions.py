@@ -349,9 +349,16 @@ def _clean_case(number: int, case: CaseFields, version: PromptVersion) -> TestCa
         }
         raise Invalid(message, fields={where: message})
     try:
-        rules_of_case = [assertions.parse(item).to_dict() for item in case.assertions]
+        parsed = [assertions.parse(item) for item in case.assertions]
     except InvalidAssertion as error:
         raise Invalid(f"{name}: {error}", fields={where: str(error)}) from error
+    for rule in parsed:
+        if rule.type.removeprefix(assertions.NEGATION) in assertions.MODEL_TYPES:
+            message = _(
+                "“%(type)s” needs a model that judges, and none is set up here; use rules on the text."
+            ) % {"type": rule.type}
+            raise Invalid(f"{name}: {message}", fields={where: message})
+    rules_of_case = [rule.to_dict() for rule in parsed]
     return TestCase(name=name, variables=values, assertions=rules_of_case)
 
 

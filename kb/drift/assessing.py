@@ -20,6 +20,8 @@ from django.db.models import Count, Q, QuerySet
 
 from kb.drift import assertions, incidents, state, verdict, watch
 from kb.drift.answers import Outcome, Sample
+from kb.drift.assertions import Facts
+from kb.drift.grading import grade_again
 from kb.drift.models import Baseline, Completion, DriftReport, Monitor, Run, TestCase
 from kb.drift.reading import Reader
 from kb.drift.schedule import looks_per_year, parse
@@ -212,9 +214,13 @@ def _samples(rows: Iterable[Completion], cases: Sequence[TestCase]) -> dict[int,
 
 
 def _graded(case: TestCase, row: Completion) -> list[bool | None]:
-    if row.outcome != Completion.Outcome.ANSWERED:
-        return [None] * len(case.assertions)
-    return [assertions.check(assertions.parse(rule), row.text).passed for rule in case.assertions]
+    return grade_again(
+        [assertions.parse(rule) for rule in case.assertions],
+        row.verdicts,
+        row.text,
+        Facts(finish=row.finish, latency_ms=row.latency_ms, cost=row.cost),
+        has_answer=row.outcome == Completion.Outcome.ANSWERED,
+    )
 
 
 def _session_number(run: Run, session: int) -> int:

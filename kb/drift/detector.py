@@ -112,13 +112,13 @@ class _Columns:
     directions: int
 
     def of(self, channel: Channel) -> slice:
-        ends = np.cumsum([0, self.assertions, self.features, self.directions, 1, 1]).tolist()
+        ends = np.cumsum([0, self.assertions, self.features, self.directions, 2, 2]).tolist()
         place = CHANNELS.index(channel)
         return slice(ends[place], ends[place + 1])
 
     @property
     def width(self) -> int:
-        return self.assertions + self.features + self.directions + 2
+        return self.assertions + self.features + self.directions + 4
 
 
 def look(
@@ -311,10 +311,12 @@ def _judged(case: Case, kinds: _Kinds, width: int) -> Floats:
 
 
 def _values(listed: Ways, kinds: _Kinds, seen: _Measured, judged: Floats, places: Floats) -> Floats:
-    """For each way: differences of means (tonight less earlier), then two energy distances.
+    """For each way: differences of means (tonight less earlier), then two pairs of distances.
 
-    Energy distance 2·E|X−Y| − E|X−X′| − E|Y−Y′| with unbiased inner terms (Székely & Rizzo 2013),
-    of 1 − cosine for texts and of "differs at all" for novelty. It needs two earlier answers.
+    One pair is of 1 − cosine, for texts, the other of "differs at all", for novelty. The first of
+    each is the energy distance 2·E|X−Y| − E|X−X′| − E|Y−Y′| with unbiased inner terms (Székely &
+    Rizzo 2013), which needs two earlier answers; the second is how far tonight's answers are on
+    average from the nearest earlier one, which shows when only some of them are new.
     """
     counts = np.array(kinds.counts)
     fresh = sum(kinds.fresh)
@@ -322,11 +324,27 @@ def _values(listed: Ways, kinds: _Kinds, seen: _Measured, judged: Floats, places
     new = listed.fresh / fresh
     old = (counts - listed.fresh) / earlier
     move = (new - old) @ np.hstack([judged, seen.features, places])
-    energies = [
-        _energy(new, old, fresh, earlier, distance)
-        for distance in (1.0 - seen.similarity, seen.differs)
+    distances = (1.0 - seen.similarity, seen.differs)
+    pairs = [
+        column
+        for distance in distances
+        for column in (
+            _energy(new, old, fresh, earlier, distance),
+            (new * _to_nearest(old, distance)).sum(axis=1),
+        )
     ]
-    return np.column_stack([move, *energies])
+    return np.column_stack([move, *pairs])
+
+
+def _to_nearest(old: Floats, distance: Floats) -> Floats:
+    """For each way and kind the distance to the nearest kind that was given earlier."""
+    was_given = old > 0
+    found = np.empty_like(old)
+    for kind, row in enumerate(distance):
+        order = np.argsort(row, kind="stable")
+        nearest = order[np.argmax(was_given[:, order], axis=1)]
+        found[:, kind] = row[nearest]
+    return found
 
 
 def _energy(new: Floats, old: Floats, fresh: int, earlier: int, distance: Floats) -> Floats:
@@ -387,7 +405,7 @@ def _drawn(
 
 def _statistics(sums: Floats, tables: Sequence[_Table], columns: _Columns) -> dict[Channel, Floats]:
     """The statistic of each channel that varies at all, for each row of summed columns."""
-    spread = _spread(tables)
+    spread, centre = _spread(tables)
     found: dict[Channel, Floats] = {}
     for channel in CHANNELS:
         part = columns.of(channel)
@@ -400,17 +418,19 @@ def _statistics(sums: Floats, tables: Sequence[_Table], columns: _Columns) -> di
         elif channel == "direction":
             found[channel] = (values * values).sum(axis=1)
         else:
-            found[channel] = values[:, 0]
+            found[channel] = ((values - centre[moving]) / spread[moving]).max(axis=1)
     return found
 
 
-def _spread(tables: Sequence[_Table]) -> Floats:
-    """Standard deviation of each summed column over the relabellings, which knows no labels."""
+def _spread(tables: Sequence[_Table]) -> tuple[Floats, Floats]:
+    """Standard deviation and mean of each summed column over the relabellings: no labels in it."""
     variance = np.zeros(tables[0].values.shape[1])
+    centre = np.zeros_like(variance)
     for table in tables:
         means = table.chances @ table.values
         variance += table.chances @ (table.values - means) ** 2
-    return np.sqrt(variance)
+        centre += means
+    return np.sqrt(variance), centre
 
 
 def _tie(values: Floats) -> float:

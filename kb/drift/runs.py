@@ -26,6 +26,8 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from kb.core.errors import Conflict
 from kb.drift import assertions, state
+from kb.drift.assertions import Facts
+from kb.drift.grading import grade_again
 from kb.drift.models import Baseline, Completion, Monitor, Run, TestCase
 from kb.drift.schedule import next_slot, parse, slots_between
 from kb.llm import clients, spending
@@ -380,7 +382,7 @@ def _missing_jobs(run: Run) -> list[_Job]:
                     slot=run.slot,
                     repeat=session * MOST_REPEATS + repeat,
                 )
-                messages = _messages(version, case.variables)
+                messages = messages_of(version, case.variables)
                 made.append(
                     _Job(case, session, repeat, Request(messages, target.model, parameters))
                 )
@@ -413,15 +415,12 @@ def _may_call(run: Run) -> bool:
 
 
 def _keep_reply(run: Run, job: _Job, reply: Reply, price: Price | None, now: datetime) -> None:
-    outcome = _outcome(reply)
-    verdicts: list[bool | None] = []
-    if outcome == Completion.Outcome.ANSWERED:
-        verdicts = [
-            assertions.check(assertions.parse(a), reply.text).passed for a in job.case.assertions
-        ]
-    else:
-        verdicts = [None] * len(job.case.assertions)
-    is_judged = bool(verdicts) and None not in verdicts
+    outcome = outcome_of(reply)
+    cost = clients.cost(price, reply.input_tokens, reply.output_tokens)
+    rules = [assertions.parse(rule) for rule in job.case.assertions]
+    facts = Facts(finish=reply.finish, latency_ms=reply.latency_ms, cost=cost)
+    has_answer = outcome == Completion.Outcome.ANSWERED
+    verdicts = grade_again(rules, [None] * len(rules), reply.text, facts, has_answer=has_answer)
     _insert_completion(
         Completion(
             run=run,
@@ -431,7 +430,7 @@ def _keep_reply(run: Run, job: _Job, reply: Reply, price: Price | None, now: dat
             outcome=outcome,
             text=reply.text,
             verdicts=verdicts,
-            is_passed=all(verdicts) if is_judged else None,
+            is_passed=assertions.together(rules, verdicts),
             served_model=reply.model[:120],
             fingerprint=(reply.fingerprint or "")[:120],
             finish=reply.finish,
@@ -440,7 +439,7 @@ def _keep_reply(run: Run, job: _Job, reply: Reply, price: Price | None, now: dat
             input_tokens=reply.input_tokens,
             output_tokens=reply.output_tokens,
             latency_ms=reply.latency_ms,
-            cost=clients.cost(price, reply.input_tokens, reply.output_tokens),
+            cost=cost,
             calls=reply.attempts,
             created=now,
         )
@@ -470,7 +469,8 @@ def _insert_completion(completion: Completion) -> None:
     Completion.objects.bulk_create([completion], ignore_conflicts=True)
 
 
-def _outcome(reply: Reply) -> str:
+def outcome_of(reply: Reply) -> str:
+    """What became of an answer, as a Completion.Outcome other than missing."""
     if reply.finish in ("refusal", "content_filter"):
         return Completion.Outcome.REFUSED
     if reply.finish == "length":
@@ -543,13 +543,13 @@ def problem_with(version: PromptVersion, values: Mapping[str, str]) -> str:
             "limit": template.LONGEST_FILLED,
         }
     try:
-        _messages(version, values)
+        messages_of(version, values)
     except template.MissingVariables as error:
         return _("no value for %(names)s") % {"names": ", ".join(error.names)}
     return ""
 
 
-def _messages(version: PromptVersion, values: Mapping[str, str]) -> tuple[Message, ...]:
+def messages_of(version: PromptVersion, values: Mapping[str, str]) -> tuple[Message, ...]:
     """What is sent: the system text, then the prompt. Raises template.MissingVariables."""
     variables = template.variables_from(version.variables)
     text = Message("user", template.fill(version.text, values, variables))

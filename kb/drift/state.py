@@ -13,7 +13,7 @@ from kb.core.errors import NotAllowed
 from kb.drift import rules
 from kb.drift.models import Baseline, Monitor, Run
 from kb.notifications import actions as notifications
-from kb.prompts.actions import readers_watching
+from kb.prompts.actions import readers_watching, subject
 from kb.prompts.models import Prompt
 from kb.search import index
 
@@ -84,6 +84,7 @@ def count_missed(monitor: Monitor, run: Run, now: datetime) -> None:
             path=f"/drift/{monitor.pk}/",
             key=f"unchecked:{monitor.pk}:{run.pk}",
             now=now,
+            about=subject(monitor.prompt),
         )
 
 
@@ -98,6 +99,7 @@ def tell(monitor: Monitor, kind: str, *, key: str, now: datetime, **context: Any
         path=f"/drift/{monitor.pk}/",
         key=key,
         now=now,
+        about=subject(monitor.prompt),
     )
 
 

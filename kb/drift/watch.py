@@ -64,8 +64,8 @@ LEAST_LIBRARY = 300 * 365
 """Looks a year that a library is taken to have at least. With one monitor of its own the same
 budget would allow 2.7 wrong suspicions in a thousand nights; nobody would believe the third. The
 price is about one more night until a small change is found."""
-FIRST_LEVEL = 0.005
-"""A night rarer than one in 200 is looked at again: two extra sessions a year for a prompt."""
+FIRST_LEVEL = 0.01
+"""A night rarer than one in 100 is looked at again: four times a year for a prompt."""
 CONFIRMATION_LEVEL = 0.05
 """However rare a night was, it must be seen again at this level."""
 METER_TO_SUSPECT = 60.0
@@ -86,8 +86,10 @@ CASE_STAGES: Final = (2, 6, 10, 10, 12, 12)
 """Answers a case is asked for on the nights after it became suspicious: few at first, because
 most such cases turn out to be nothing."""
 PROMPT_STAGES = 6
-FUTILE: Final = (0.2, 0.1, 0.05, 0.03, 0.02)
-"""Where the new answers are more usual than this after so many sessions, a suspicion is dropped."""
+CASE_FUTILE: Final = (0.2, 0.1, 0.05, 0.03, 0.02)
+PROMPT_FUTILE: Final = (0.4, 0.25, 0.15, 0.08, 0.05)
+"""Where the new answers are more usual than this after so many sessions, a suspicion is dropped.
+A roll-out to a fifth of the calls shows slowly."""
 STAGE_SHARE = 0.5
 """Part of the remaining level spent by each comparison of a suspicion."""
 EXTRA_SHARE = 0.06
@@ -438,8 +440,7 @@ def _tested(
     cases = suspicion.cases or state.ready()
     before = between(state.all, state.memory.epoch_from, suspicion.reference_until)
     after = between(state.all, suspicion.since + 1, state.number)
-    is_only_seen_again = suspicion.is_direct and suspicion.stage == 0
-    level = suspicion.level * (1.0 if is_only_seen_again else STAGE_SHARE)
+    level = suspicion.level * STAGE_SHARE
     found = state.look(cases, before, after, alpha=max(level / 2, 1e-7))
     # What even a full change could not reach yet is kept for when there are more answers.
     clearest = _clearest(
@@ -457,7 +458,8 @@ def _tested(
     if spent > 0.0 and found.p <= level:
         return tested, "alarm"
     stages = len(CASE_STAGES) if suspicion.route == "one_case" else PROMPT_STAGES
-    futile = max(FUTILE[min(suspicion.stage, len(FUTILE) - 1)], 2 * clearest)
+    limits = CASE_FUTILE if suspicion.route == "one_case" else PROMPT_FUTILE
+    futile = max(limits[min(suspicion.stage, len(limits) - 1)], 2 * clearest)
     return tested, "open" if tested.stage < stages and found.p <= futile else "dropped"
 
 

@@ -6,8 +6,9 @@ read into a `Draft` first; adding and removing rows changes the draft, and forms
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +21,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from kb.core.words import clean_text
-from kb.drift import assertions
+from kb.drift import assertions, suggest
 from kb.drift.actions import MOST_ASSERTIONS, MOST_CASES, CaseFields
-from kb.drift.assertions import Bounds, InvalidAssertion
+from kb.drift.assertions import MODEL_TYPES, USUAL_THRESHOLDS, Assertion, Bounds, InvalidAssertion
+from kb.drift.json_schema import Schema
 from kb.drift.schedule import InvalidSchedule, next_slot, parse
+from kb.forms.check_words import MILLISECONDS, PATTERN_WORDS, WHY, pattern_name, rule_words
 from kb.forms.llm import parameters_text
 from kb.llm.models import Target
 from kb.prompts.template import Variable
@@ -55,42 +58,83 @@ SCHEDULES: Mapping[str, tuple[str | Promise, str | Promise]] = {
 """Schedule to its name and what speaks for it."""
 
 WORDS_MOST, WORDS_LEAST, WORDS = "words-most", "words-least", "word-count"
+SHAPE = "-shape"
+"""Ends the kind of a check for JSON that asks for a shape, too."""
 _OFTEN: Sequence[tuple[str, str | Promise]] = (
     ("contains", gettext_lazy("contain")),
     ("icontains", gettext_lazy("contain, in capitals or not")),
+    ("contains-any", gettext_lazy("contain one of (a, b, c)")),
+    ("contains-all", gettext_lazy("contain all of (a, b, c)")),
     ("equals", gettext_lazy("be exactly")),
     ("starts-with", gettext_lazy("start with")),
     ("ends-with", gettext_lazy("end with")),
-    ("contains-any", gettext_lazy("contain one of (a, b, c)")),
-    ("contains-all", gettext_lazy("contain all of (a, b, c)")),
     (WORDS_MOST, gettext_lazy("have at most so many words")),
     (WORDS_LEAST, gettext_lazy("have at least so many words")),
+    *PATTERN_WORDS.items(),
     ("is-json", gettext_lazy("be valid JSON")),
-    ("regex", gettext_lazy("match a pattern")),
+    ("latency", gettext_lazy("come within so many seconds")),
 )
 _NEVER: Sequence[tuple[str, str | Promise]] = (
     ("not-contains", gettext_lazy("not contain")),
     ("not-icontains", gettext_lazy("not contain, in capitals or not")),
+    ("not-contains-any", gettext_lazy("contain none of (a, b, c)")),
     ("not-equals", gettext_lazy("not be exactly")),
     ("not-starts-with", gettext_lazy("not start with")),
-    ("not-regex", gettext_lazy("not match a pattern")),
+    ("not-is-refusal", gettext_lazy("not be a refusal")),
 )
+_BY_A_MODEL: Mapping[str, str | Promise] = {
+    "llm-rubric": gettext_lazy("satisfy, in the judgement of a model"),
+    "not-llm-rubric": gettext_lazy("not satisfy, in the judgement of a model"),
+    "similar": gettext_lazy("mean much the same as"),
+    "not-similar": gettext_lazy("not mean the same as"),
+}
+"""Offered where such a model is configured."""
+_MORE: Mapping[str, str | Promise] = {
+    "regex": gettext_lazy("match a pattern"),
+    "not-regex": gettext_lazy("not match a pattern"),
+    f"is-json{SHAPE}": gettext_lazy("be JSON of this shape (JSON Schema)"),
+    "contains-json": gettext_lazy("contain JSON somewhere"),
+    "is-xml": gettext_lazy("be well-formed XML (with these elements)"),
+    WORDS: gettext_lazy("have so many words (20-80)"),
+    "levenshtein": gettext_lazy("differ in few characters from"),
+    "rouge-n": gettext_lazy("share words with"),
+    "bleu": gettext_lazy("be worded like"),
+    "cost": gettext_lazy("cost at most"),
+    "finish-reason": gettext_lazy("end by: stop, length, tool"),
+}
+"""For formats and for people who know such measures."""
 _RARE: Mapping[str, str | Promise] = {
     "icontains-any": gettext_lazy("contain one of (a, b, c), in capitals or not"),
     "icontains-all": gettext_lazy("contain all of (a, b, c), in capitals or not"),
-    WORDS: gettext_lazy("have so many words (20-80)"),
+    f"contains-json{SHAPE}": gettext_lazy("contain JSON of this shape (JSON Schema)"),
+    "is-refusal": gettext_lazy("be a refusal"),
     "not-ends-with": gettext_lazy("not end with"),
-    "not-contains-any": gettext_lazy("contain none of (a, b, c)"),
     "not-icontains-any": gettext_lazy("contain none of (a, b, c), in capitals or not"),
     "not-contains-all": gettext_lazy("not contain all of (a, b, c)"),
     "not-icontains-all": gettext_lazy("not contain all of (a, b, c), in capitals or not"),
     "not-is-json": gettext_lazy("not be JSON"),
+    f"not-is-json{SHAPE}": gettext_lazy("not be JSON of this shape (JSON Schema)"),
+    "not-contains-json": gettext_lazy("contain no JSON"),
+    f"not-contains-json{SHAPE}": gettext_lazy("contain no JSON of this shape (JSON Schema)"),
+    "not-is-xml": gettext_lazy("not be well-formed XML (with these elements)"),
     f"not-{WORDS}": gettext_lazy("not have so many words (20-80)"),
+    "not-levenshtein": gettext_lazy("differ in more than a few characters from"),
+    "not-rouge-n": gettext_lazy("share few words with"),
+    "not-bleu": gettext_lazy("not be worded like"),
+    "not-latency": gettext_lazy("take more than so many seconds"),
+    "not-cost": gettext_lazy("cost more than"),
+    "not-finish-reason": gettext_lazy("not end by: stop, length, tool"),
 }
 """Offered only where a case has one already, from a program for instance: the list stays short."""
+NEAR_TYPES = ("levenshtein", "rouge-n", "bleu", "similar")
+"""Types with a text and with how near an answer has to be to it."""
 MOST_UNFOLDED = 3
 """Test cases that are shown in full; more would make the page long, so they are folded."""
-_WITHOUT_VALUE = ("is-json", "not-is-json")
+WITHOUT_VALUE = (
+    *("is-json", "not-is-json", "contains-json", "not-contains-json"),
+    *("is-refusal", "not-is-refusal", *PATTERN_WORDS),
+)
+"""Kinds of checks that need no text beside them."""
 _RANGE = re.compile(r"\s*([0-9]{0,9})\s*[-–]\s*([0-9]{0,9})\s*")
 _CASE_KEY = re.compile(r"case-([0-9]{1,4})-")
 _RULE_KEY = re.compile(r"case-([0-9]{1,4})-rule-([0-9]{1,4})-kind")
@@ -105,6 +149,13 @@ class RuleDraft:
 
     kind: str = USUAL_RULE
     value: str = ""
+    nearness: str = ""
+    """For NEAR_TYPES; '' is the usual one."""
+
+    @property
+    def type(self) -> str:
+        """The kind without ``not-``."""
+        return self.kind.removeprefix(assertions.NEGATION)
 
 
 @dataclass
@@ -116,6 +167,32 @@ class CaseDraft:
     rules: list[RuleDraft] = field(default_factory=lambda: [RuleDraft()])
     is_open: bool = False
     """Whether the person has unfolded it."""
+    answer: str = ""
+    """A good answer to take checks from; it is not stored."""
+    proposals: list[suggest.Proposal] = field(default_factory=list)
+    ticked: frozenset[str] = frozenset()
+    """`key_of_rule` of the proposals that were ticked."""
+    was_asked: bool = False
+    """Whether proposals were asked for, so that finding none is said."""
+
+    def propose(self) -> None:
+        """Look for checks in the good answer; the recommended ones are ticked."""
+        self.proposals = suggest.propose(self.answer)
+        self.ticked = frozenset(
+            key_of_rule(proposal.rule) for proposal in self.proposals if proposal.is_ticked
+        )
+        self.was_asked = self.is_open = True
+
+    def take(self) -> None:
+        """Make checks of the ticked proposals, as far as there is room; the answer has done its duty."""
+        kept = [rule for rule in self.rules if rule != RuleDraft()]
+        for proposal in suggest.propose(self.answer):
+            rule = draft_of_rule(proposal.rule.to_dict())
+            is_new = key_of_rule(proposal.rule) in self.ticked and rule not in kept
+            if is_new and len(kept) < MOST_ASSERTIONS:
+                kept.append(rule)
+        self.rules = kept
+        self.answer, self.proposals, self.ticked, self.was_asked = "", [], frozenset(), False
 
 
 @dataclass
@@ -126,6 +203,8 @@ class Draft:
     schedule: str = USUAL_SCHEDULE
     cron: str = ""
     follows: str = "yes"
+    version: str = ""
+    """Number of the version that is watched when it is not the newest; '' is the newest."""
     cases: list[CaseDraft] = field(default_factory=lambda: [CaseDraft()])
     focus: str = ""
 
@@ -142,31 +221,18 @@ class Draft:
             schedule=data.get("schedule", ""),
             cron=data.get("cron", ""),
             follows=data.get("follows", "yes"),
+            version=data.get("version", ""),
             cases=[
-                CaseDraft(
-                    name=data.get(f"case-{number}-name", ""),
-                    values={
-                        key.removeprefix(f"case-{number}-v-"): clean_text(value)
-                        for key, value in data.items()
-                        if key.startswith(f"case-{number}-v-")
-                    },
-                    rules=[
-                        RuleDraft(
-                            data.get(f"case-{number}-rule-{rule}-kind", ""),
-                            data.get(f"case-{number}-rule-{rule}-value", "").replace("\r\n", "\n"),
-                        )
-                        for rule in sorted(rules.get(number, []))
-                    ],
-                    is_open=data.get(f"case-{number}-open") == "1",
-                )
+                _typed_case(data, f"case-{number}", sorted(rules.get(number, [])))
                 for number in numbers[: MOST_CASES + 1]
             ],
         )
 
     def change(self, what: str) -> bool:
-        """Do what a button says: add-case, remove-case-N, add-rule-N, remove-rule-N-M.
+        """Do what a button says.
 
-        False for anything else, and for a row that is not there.
+        That is add-case, remove-case-N, add-rule-N, remove-rule-N-M, suggest-checks-N (from the good
+        answer) or take-checks-N (those that are ticked). False for anything else, and for a row that is not there.
         """
         verb, numbers = _split(what)
         match verb, numbers:
@@ -181,6 +247,13 @@ class Draft:
                 self.focus = f"id_case-{case}-rule-{len(self.cases[case].rules) - 1}-kind"
             case "remove-rule", [case, rule] if self._has_rule(case, rule):
                 del self.cases[case].rules[rule]
+                self.focus = f"add-rule-{case}"
+            case "suggest-checks", [case] if case < len(self.cases):
+                self.cases[case].propose()
+                found = self.cases[case].proposals
+                self.focus = f"id_case-{case}-pick-0" if found else f"id_case-{case}-answer"
+            case "take-checks", [case] if case < len(self.cases):
+                self.cases[case].take()
                 self.focus = f"add-rule-{case}"
             case _:
                 return False
@@ -198,6 +271,33 @@ class Draft:
         return self.cron.strip() if self.schedule == CUSTOM else self.schedule
 
 
+def _typed_case(data: Mapping[str, Any], prefix: str, rules: Sequence[int]) -> CaseDraft:
+    return CaseDraft(
+        name=data.get(f"{prefix}-name", ""),
+        values={
+            key.removeprefix(f"{prefix}-v-"): clean_text(value)
+            for key, value in data.items()
+            if key.startswith(f"{prefix}-v-")
+        },
+        rules=[
+            RuleDraft(
+                data.get(f"{prefix}-rule-{rule}-kind", ""),
+                data.get(f"{prefix}-rule-{rule}-value", "").replace("\r\n", "\n"),
+                data.get(f"{prefix}-rule-{rule}-nearness", "").strip(),
+            )
+            for rule in rules
+        ],
+        is_open=data.get(f"{prefix}-open") == "1",
+        answer=data.get(f"{prefix}-answer", "").replace("\r\n", "\n").replace("\x00", ""),
+        ticked=frozenset(value for key, value in data.items() if key.startswith(f"{prefix}-pick-")),
+    )
+
+
+def key_of_rule(rule: Assertion) -> str:
+    """A rule as the value of a tick box."""
+    return json.dumps(rule.to_dict(), sort_keys=True)
+
+
 def _split(what: str) -> tuple[str, list[int]]:
     found = re.fullmatch(r"([a-z]+-[a-z]+)((?:-[0-9]{1,4}){0,2})", what)
     if found is None:
@@ -208,18 +308,29 @@ def _split(what: str) -> tuple[str, list[int]]:
 def draft_of_rule(item: Mapping[str, Any]) -> RuleDraft:
     """A stored assertion as it stands in the form; `item_of_rule` reads it back."""
     rule = assertions.parse(item)
-    kind = f"not-{rule.type}" if rule.negated else rule.type
+    kind = f"{assertions.NEGATION}{rule.type}" if rule.negated else rule.type
+    name = pattern_name(rule)
+    if name and not rule.negated:
+        return RuleDraft(name)
+    if rule.type in ("latency", "cost"):
+        divisor = MILLISECONDS if rule.type == "latency" else 1
+        return RuleDraft(kind, _plain((rule.threshold or 0) / divisor))
     if isinstance(rule.value, Bounds):
         return _draft_of_bounds(kind, rule.value)
+    if isinstance(rule.value, Schema):
+        return RuleDraft(kind + SHAPE, json.dumps(rule.value.source, indent=2, ensure_ascii=False))
     if isinstance(rule.value, tuple):
         return RuleDraft(kind, ", ".join(_list_part(part) for part in rule.value))
-    return RuleDraft(kind, rule.value or "")
+    is_usual = rule.threshold == USUAL_THRESHOLDS.get(rule.type)
+    return RuleDraft(kind, rule.value or "", "" if is_usual else _plain(rule.threshold or 0))
 
 
 def item_of_rule(draft: RuleDraft) -> dict[str, Any]:
     """A check as it is stored, still to be judged by kb.drift.assertions.parse."""
     kind, value = draft.kind, draft.value
-    if kind in _WITHOUT_VALUE:
+    if kind in PATTERN_WORDS:
+        return {"type": "regex", "value": suggest.NAMED_PATTERNS[kind]}
+    if kind in WITHOUT_VALUE:
         return {"type": kind}
     if kind in (WORDS_MOST, WORDS_LEAST):
         bound = "max" if kind == WORDS_MOST else "min"
@@ -227,7 +338,33 @@ def item_of_rule(draft: RuleDraft) -> dict[str, Any]:
     if kind.endswith(WORDS) and (found := _RANGE.fullmatch(value)):
         bounds = {"min": found[1], "max": found[2]}
         return {"type": kind, "value": {name: int(text) for name, text in bounds.items() if text}}
-    return {"type": kind, "value": value}
+    if draft.type == "latency":
+        match _measure(value):
+            case float(seconds):
+                return {"type": kind, "threshold": round(seconds * MILLISECONDS)}
+        return {"type": kind, "threshold": value}
+    if draft.type == "cost":
+        return {"type": kind, "threshold": _measure(value) if value.strip() else value}
+    if draft.type in NEAR_TYPES:
+        near = {"threshold": _measure(draft.nearness)} if draft.nearness else {}
+        return {"type": kind, "value": value, **near}
+    return {"type": kind.removesuffix(SHAPE), "value": _shape_text(kind, value)}
+
+
+def _shape_text(kind: str, value: str) -> str:
+    # Without a text a shape would silently become 'any JSON'; no schema is {}.
+    return value.strip() or "{" if kind.endswith(SHAPE) else value
+
+
+def _measure(text: str) -> float | str:
+    """A number with a point or a comma; anything else as it stands, to be refused."""
+    plain = text.strip().replace(",", ".")
+    return float(plain) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", plain) else text
+
+
+def _plain(number: float) -> str:
+    """A number as a person writes it into a field: 5, 0.75."""
+    return f"{number:.9f}".rstrip("0").rstrip(".")
 
 
 def _draft_of_bounds(kind: str, bounds: Bounds) -> RuleDraft:
@@ -270,58 +407,130 @@ class RuleForm(forms.Form):
         max_length=assertions.MAX_VALUE_LENGTH,
         widget=forms.Textarea(attrs={"rows": 1, "class": "rule__text", "spellcheck": "false"}),
     )
+    nearness = forms.CharField(
+        label=gettext_lazy("How near"),
+        required=False,
+        max_length=12,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "decimal"}),
+    )
 
-    def __init__(self, draft: RuleDraft, prefix: str, *, is_judged: bool) -> None:
-        typed = {f"{prefix}-kind": draft.kind, f"{prefix}-value": draft.value}
+    def __init__(
+        self, draft: RuleDraft, prefix: str, *, is_judged: bool, graders: Collection[str] = ()
+    ) -> None:
+        typed = {
+            f"{prefix}-kind": draft.kind,
+            f"{prefix}-value": draft.value,
+            f"{prefix}-nearness": draft.nearness,
+        }
         super().__init__(typed, prefix=prefix, use_required_attribute=False)
         self.draft = draft
         self.item: dict[str, Any] = {}
+        self.has_nearness = draft.type in NEAR_TYPES
+        self.lacks_grader = draft.type in MODEL_TYPES and draft.type not in graders
         kinds = self.fields["kind"]
         assert isinstance(kinds, forms.ChoiceField)  # noqa: S101 - it is declared above
-        kinds.choices = _kinds(draft.kind)
+        kinds.choices = _kinds(draft.kind, graders)
         self.fields["value"].widget.attrs["placeholder"] = _("a word, a number, a phrase")
+        self.fields["nearness"].widget.attrs["placeholder"] = _("empty: the usual")
         if not is_judged:
             self._errors = forms.utils.ErrorDict()
             self.cleaned_data = {}
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
-        if "kind" not in data or "value" not in data:
+        if self.lacks_grader:
+            self.add_error(
+                "kind",
+                _("No model that judges answers is set up here. Choose another check."),
+            )
+        if self.errors:
             return data
+        typed = RuleDraft(data["kind"], data["value"], data["nearness"])
         try:
-            item = item_of_rule(RuleDraft(data["kind"], data["value"]))
-            self.item = assertions.parse(item).to_dict()
+            self.item = assertions.parse(item_of_rule(typed)).to_dict()
         except InvalidAssertion as error:
-            self.add_error("value", _problem(error, data["kind"]))
+            is_near = error.code == "wrong_threshold" and self.has_nearness
+            self.add_error("nearness" if is_near else "value", _problem(error, typed))
         return data
 
 
-def _kinds(current: str) -> list[tuple[str, list[tuple[str, str | Promise]]]]:
+def _kinds(
+    current: str, graders: Collection[str]
+) -> list[tuple[str, list[tuple[str, str | Promise]]]]:
+    """What a check can ask for, in groups; `graders` are those of MODEL_TYPES that are configured."""
+    judged = [
+        (kind, words)
+        for kind, words in _BY_A_MODEL.items()
+        if kind == current or kind.removeprefix(assertions.NEGATION) in graders
+    ]
     groups = [(_("It must"), list(_OFTEN)), (_("It must not"), list(_NEVER))]
+    if judged:
+        groups.append((_("A model judges"), judged))
+    groups.append((_("More"), list(_MORE.items())))
     if current in _RARE:
         groups.append((_("Rarer"), [(current, _RARE[current])]))
     return groups
 
 
-def _problem(error: InvalidAssertion, kind: str) -> str:
+def _problem(error: InvalidAssertion, typed: RuleDraft) -> str:
     """Why a check cannot be used; the pure module says it in English, for programs."""
+    kind = typed.kind
     if WORDS in kind or kind in (WORDS_MOST, WORDS_LEAST):
         return _("Write a number of words, like 80.")
+    if error.code == "wrong_threshold":
+        return _wrong_measure(typed)
     if error.code == "missing_value":
         return _("Write what to look for, or remove this check.")
     if error.code == "bad_pattern":
         return _(
             "This pattern cannot be used: a bracket may be open, or it is too costly. Look-around and back-references do not exist here."
         )
-    if error.code == "too_long":
-        return _("This is too long: a pattern has at most %(most)s characters.") % {
-            "most": assertions.MAX_PATTERN_LENGTH
+    if error.code == "bad_schema":
+        return _("Retex cannot check this shape. %(detail)s") % {
+            "detail": str(error).partition(": ")[2]
         }
+    if error.code == "too_long":
+        return _too_long(typed)
     if error.code == "too_many":
         return _("At most %(most)s words or phrases in one check.") % {
             "most": assertions.MAX_VALUES
         }
+    if typed.type == "finish-reason":
+        return _("Write one of: %(list)s.") % {"list": ", ".join(assertions.FINISHES)}
     return _("Separate words or phrases by commas; close every quotation mark.")
+
+
+def _wrong_measure(typed: RuleDraft) -> str:
+    if typed.type == "latency":
+        return _("Write a number of seconds, like 5 or 2.5; at most a day.")
+    if typed.type == "cost":
+        return _("Write an amount, like 0.02.")
+    if typed.type == "levenshtein":
+        return _("Write how many characters may differ, like 5; at most %(most)s.") % {
+            "most": assertions.MAX_DISTANCE
+        }
+    return _("Write a number from 0 to 1, like 0.75; 1 is the same.")
+
+
+def _too_long(typed: RuleDraft) -> str:
+    if typed.type == "llm-rubric":
+        return _("This is too long: what a model judges by has at most %(most)s characters.") % {
+            "most": assertions.MAX_RUBRIC_LENGTH
+        }
+    return _("This is too long: a pattern has at most %(most)s characters.") % {
+        "most": assertions.MAX_PATTERN_LENGTH
+    }
+
+
+@dataclass(frozen=True)
+class ShownProposal:
+    """A proposed check as a tick box: what it asks, and what of the good answer it keeps."""
+
+    name: str
+    value: str
+    words: str
+    why: str | Promise
+    is_ticked: bool
 
 
 class CaseForm(forms.Form):
@@ -338,7 +547,13 @@ class CaseForm(forms.Form):
     )
 
     def __init__(
-        self, draft: CaseDraft, number: int, variables: Sequence[Variable], *, is_judged: bool
+        self,
+        draft: CaseDraft,
+        number: int,
+        variables: Sequence[Variable],
+        *,
+        is_judged: bool,
+        graders: Collection[str] = (),
     ) -> None:
         prefix = f"case-{number}"
         typed = {f"{prefix}-name": draft.name} | {
@@ -353,13 +568,27 @@ class CaseForm(forms.Form):
                 variable, draft.values.get(variable.name, "")
             )
         self.rules = [
-            RuleForm(rule, f"{prefix}-rule-{place}", is_judged=is_judged)
+            RuleForm(rule, f"{prefix}-rule-{place}", is_judged=is_judged, graders=graders)
             for place, rule in enumerate(draft.rules)
         ]
         self.can_add_rule = len(self.rules) < MOST_ASSERTIONS
         self.focuses_add_rule = False
         self.is_open = draft.is_open
         self.title = draft.name
+        self.answer = draft.answer
+        self.is_answer_too_long = len(draft.answer) > suggest.LONGEST_ANSWER
+        self.found_nothing = draft.was_asked and not draft.proposals
+        self.focuses_proposals = False
+        self.proposals = [
+            ShownProposal(
+                name=f"{prefix}-pick-{place}",
+                value=(key := key_of_rule(proposal.rule)),
+                words=rule_words(proposal.rule),
+                why=WHY[proposal.why],
+                is_ticked=key in draft.ticked,
+            )
+            for place, proposal in enumerate(draft.proposals)
+        ]
         if not is_judged:
             self._errors = forms.utils.ErrorDict()
             self.cleaned_data = {}
@@ -479,9 +708,21 @@ class MonitorForm(forms.Form):
         choices.choices = [(pk, str(target)) for pk, target in self.targets.items()]
         if not is_new:
             del self.fields["follows"]
+        elif draft.version:
+            self._offer_version(draft.version)
         if not is_judged:
             self._errors = forms.utils.ErrorDict()
             self.cleaned_data = {}
+
+    def _offer_version(self, number: str) -> None:
+        """An older version can stay what is watched, or make way for the newest."""
+        follows = self.fields["follows"]
+        assert isinstance(follows, forms.ChoiceField)  # noqa: S101 - it is declared above
+        follows.label = _("Which version")
+        follows.choices = [
+            ("no", _("version %(n)s, and no other") % {"n": number}),
+            ("yes", _("the newest version, and those after it")),
+        ]
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
@@ -537,11 +778,12 @@ class Setup:
         variables: Sequence[Variable],
         is_judged: bool = False,
         is_new: bool = True,
+        graders: Collection[str] = (),
     ) -> None:
         self.draft = draft
         self.main = MonitorForm(draft, targets, is_judged=is_judged, is_new=is_new)
         self.cases = [
-            CaseForm(case, number, variables, is_judged=is_judged)
+            CaseForm(case, number, variables, is_judged=is_judged, graders=graders)
             for number, case in enumerate(draft.cases)
         ]
         self.can_add_case = len(self.cases) < MOST_CASES
@@ -597,6 +839,11 @@ class Setup:
         return [case.to_fields() for case in self.cases]
 
     @property
+    def rubrics(self) -> int:
+        """Checks that a judge decides, over all cases."""
+        return sum(rule.type == "llm-rubric" for case in self.draft.cases for rule in case.rules)
+
+    @property
     def target(self) -> Target | None:
         """The model chosen so far."""
         return self.main.targets.get(self.draft.target)
@@ -606,6 +853,10 @@ class Setup:
         for case in self.cases:
             case.focuses_add_rule = self.draft.focus == f"add-rule-{case.number}"
             has_focus = case.focuses_add_rule or self.draft.focus.startswith(f"id_{case.prefix}-")
+            case.focuses_proposals = self.draft.focus in (
+                f"id_{case.prefix}-pick-0",
+                f"id_{case.prefix}-answer",
+            )
             case.is_open = case.is_open or has_focus or len(self.cases) <= MOST_UNFOLDED
         for form, _place in self._forms():
             for bound in form:

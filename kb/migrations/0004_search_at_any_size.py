@@ -50,12 +50,6 @@ CREATE TRIGGER count_search_entries_that_changed AFTER UPDATE ON kb_searchentry
   FOR EACH STATEMENT EXECUTE FUNCTION kb_count_search_entries();
 -- Votes change rows in place; that needs room on their page.
 ALTER TABLE kb_searchentry SET (fillfactor = 90);
--- Postings that wait to be sorted in are read by every search: keep them few.
-ALTER INDEX search_words SET (gin_pending_list_limit = 512);
-ALTER INDEX search_titles SET (fastupdate = off);
-ALTER INDEX search_keys SET (fastupdate = off);
-ALTER INDEX search_hot_words SET (fastupdate = off);
-ALTER INDEX search_hot_keys SET (fastupdate = off);
 INSERT INTO kb_searchcount (audience, kind, is_listed, key, entries)
 SELECT counted_audience(audience), kind, is_listed, key, count(*)
 FROM kb_searchentry, unnest(keys || '*'::varchar) key GROUP BY 1, 2, 3, 4;
@@ -73,6 +67,7 @@ FILL = """
 -- What older rows know; `manage.py reindex` and the nightly repair write them anew.
 UPDATE kb_searchentry e SET
   title_vector = ts_filter(vector, '{a}'),
+  extent = length(vector),
   is_listed = kind <> 'prompt' OR status = 'published',
   heat = round(8 * (log(2, (activity + 0.5)::numeric)::float8
     + extract(epoch FROM now() - timestamptz '2020-01-01 00:00+00') / 86400 / 90)) / 8,
@@ -175,15 +170,19 @@ class Migration(migrations.Migration):
             model_name='searchentry',
             name='search_proven',
         ),
-        migrations.RenameIndex(
+        migrations.RemoveIndex(
             model_name='searchentry',
-            new_name='search_words',
-            old_name='search_vector',
+            name='search_vector',
         ),
         migrations.AddField(
             model_name='searchentry',
             name='active',
             field=models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+        ),
+        migrations.AddField(
+            model_name='searchentry',
+            name='extent',
+            field=models.PositiveIntegerField(default=0),
         ),
         migrations.AddField(
             model_name='searchentry',
@@ -249,19 +248,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='searchentry',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['title_vector'], name='search_titles'),
+            index=django.contrib.postgres.indexes.GinIndex(fields=['vector'], gin_pending_list_limit=512, name='search_words'),
         ),
         migrations.AddIndex(
             model_name='searchentry',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['keys', 'audience'], name='search_keys'),
+            index=django.contrib.postgres.indexes.GinIndex(fastupdate=False, fields=['title_vector'], name='search_titles'),
         ),
         migrations.AddIndex(
             model_name='searchentry',
-            index=django.contrib.postgres.indexes.GinIndex(condition=models.Q(('is_hot', True)), fields=['vector'], name='search_hot_words'),
+            index=django.contrib.postgres.indexes.GinIndex(fastupdate=False, fields=['keys', 'audience'], name='search_keys'),
         ),
         migrations.AddIndex(
             model_name='searchentry',
-            index=django.contrib.postgres.indexes.GinIndex(condition=models.Q(('is_hot', True)), fields=['keys', 'audience'], name='search_hot_keys'),
+            index=django.contrib.postgres.indexes.GinIndex(condition=models.Q(('is_hot', True)), fastupdate=False, fields=['vector'], name='search_hot_words'),
+        ),
+        migrations.AddIndex(
+            model_name='searchentry',
+            index=django.contrib.postgres.indexes.GinIndex(condition=models.Q(('is_hot', True)), fastupdate=False, fields=['keys', 'audience'], name='search_hot_keys'),
         ),
         migrations.AddIndex(
             model_name='searchentry',

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from accounts.standing import standing
 from kb.core.errors import Invalid
 from kb.notifications import channels
 from kb.notifications.kinds import KINDS
@@ -33,6 +34,9 @@ class Subject:
     prompt_id: int
     audience: list[str]
 
+    def is_open_to(self, person: User) -> bool:
+        return bool(set(self.audience).intersection(standing(person).audience_tokens))
+
 
 def notify(
     *,
@@ -49,7 +53,11 @@ def notify(
     `key` names the event: told twice, it is owed once. Mails leave later, from a worker. With
     `about`, the message is there only as long as its recipient may read that prompt.
     """
-    people = list({person.pk: person for person in recipients if person.is_active}.values())
+    people = [
+        person
+        for person in {person.pk: person for person in recipients}.values()
+        if person.is_active and (about is None or about.is_open_to(person))
+    ]
     refused = set(
         MailChoice.objects.filter(person__in=people, kind=kind, is_on=False).values_list(
             "person_id", flat=True

@@ -67,9 +67,12 @@ MOST_RANKED = 20_000
 """Matches ranked in an index where all is hot: all of them."""
 MOST_RARE = 5_000
 """Entries that a word may stand in to be ranked in full, however large the index."""
+MOST_SCORED = 1_500
+"""Candidates whose words are weighed, those with a fitting title and then the liveliest; of a very
+common word the others are only counted, and follow by liveliness."""
 ENOUGH_HOT = 200
 """Matches among the hot entries with which the others are not searched: ten pages."""
-MOST_TITLES = 2_000
+MOST_TITLES = 1_000
 """Cold entries whose title matches that are ranked with the hot ones."""
 TITLE_SHARE = 0.5
 """Of the weight of the words that a title must hold to be a candidate by it."""
@@ -381,9 +384,9 @@ def _ranked(
     sql = f"""
 WITH {_candidates(plan, asked, "match" in values)},
 found AS MATERIALIZED (
-  SELECT e.id, e.kind, e.object_id, e.keys, e.status, e.proven, e.dated, {_score(plan)} AS score,
+  SELECT e.id, e.kind, e.object_id, e.keys, e.status, e.proven, e.dated, e.heat, {_score(plan)} AS score,
     {asked.flags}
-  FROM candidates e {_ranks(plan, values)}
+  FROM {_promising(plan)} e {_ranks(plan, values)}
 ),
 matching AS MATERIALIZED (SELECT * FROM found WHERE {asked.all_flags})
 {_page(page)}
@@ -395,7 +398,7 @@ UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, N
     return _results(cursor.fetchall(), asked, tokens, page, query, is_counted=not has_words)
 
 
-_COUNTABLE = "e.id, e.kind, e.object_id, e.keys, e.status, e.is_listed, e.proven, e.dated, e.drift, e.activity, e.active, e.heat, e.language, e.title_key, e.vector, e.title_vector"
+_COUNTABLE = "e.id, e.kind, e.object_id, e.keys, e.status, e.is_listed, e.proven, e.dated, e.drift, e.activity, e.active, e.heat, e.language, e.title_key, e.extent, e.vector, e.title_vector"
 
 
 def _candidates(plan: Plan, asked: Asked, has_match: bool) -> str:
@@ -411,15 +414,22 @@ candidates AS (
   SELECT {_COUNTABLE} FROM kb_searchentry e WHERE {hot}{readable} AND {loose} LIMIT {most}
 ),
 capped AS (SELECT count(*) / {most} AS entries FROM candidates)"""
+    # Said so that no index serves it: with words, their own index of hot entries is the one to use,
+    # and the planner would cross the large one of words with the small one of audiences.
+    seen = "(e.audience && %(tokens)s::varchar[])"
+    in_hot = f"{match} AND {seen}{' IS TRUE' if plan.groups else ''} AND {asked.base}"
     titles = f"""
-  UNION ALL (SELECT e.id FROM kb_searchentry e
-    WHERE e.title_vector @@ %(in_title)s::tsquery AND NOT e.is_hot AND {readable} LIMIT {MOST_TITLES})
-  UNION ALL (SELECT e.id FROM kb_searchentry e
-    WHERE e.title_key = %(named)s AND NOT e.is_hot AND {readable} LIMIT {ENOUGH_HOT})"""
+    UNION ALL (SELECT e.id FROM (
+      SELECT * FROM kb_searchentry e
+      WHERE e.title_vector @@ %(in_title)s::tsquery AND NOT e.is_hot AND {seen} IS TRUE
+        AND {asked.base} LIMIT {MOST_TITLES}) e
+      WHERE {match})
+    UNION ALL (SELECT e.id FROM kb_searchentry e
+      WHERE e.title_key = %(named)s AND NOT e.is_hot AND {readable} LIMIT {ENOUGH_HOT})"""
     return f"""
 hot AS MATERIALIZED (
-  SELECT e.id, ({asked.row_flags}) AS is_match FROM kb_searchentry e
-  WHERE e.is_hot AND {readable} AND {loose} LIMIT {MOST_RANKED}
+  SELECT {_COUNTABLE}, ({asked.row_flags}) AS is_match FROM kb_searchentry e
+  WHERE e.is_hot AND {in_hot} AND {loose} LIMIT {MOST_RANKED}
 ),
 enough AS MATERIALIZED (SELECT count(*) >= {ENOUGH_HOT} AS is_enough FROM hot WHERE is_match),
 rest AS MATERIALIZED (
@@ -427,19 +437,30 @@ rest AS MATERIALIZED (
   WHERE NOT (SELECT is_enough FROM enough) AND NOT e.is_hot AND {readable} AND {asked.row_flags}
   LIMIT {MOST_RARE}
 ),
-chosen AS MATERIALIZED (
+cold AS MATERIALIZED (
   SELECT DISTINCT id FROM (
-    SELECT id FROM hot UNION ALL SELECT id FROM rest {titles if plan.groups else ""}
-  ) all_of_them
+    SELECT id FROM rest {titles if plan.groups else ""}
+  ) any_of_them
 ),
 candidates AS (
-  SELECT e.* FROM chosen,
-    LATERAL (SELECT {_COUNTABLE} FROM kb_searchentry e WHERE e.id = chosen.id OFFSET 0) e
+  SELECT * FROM hot
+  UNION ALL
+  SELECT e.*, NULL FROM cold,
+    LATERAL (SELECT {_COUNTABLE} FROM kb_searchentry e WHERE e.id = cold.id OFFSET 0) e
 ),
 capped AS (
   SELECT CASE WHEN is_enough OR (SELECT count(*) FROM rest) >= {MOST_RARE} THEN 1 ELSE 0 END AS entries
   FROM enough
 )"""
+
+
+def _promising(plan: Plan) -> str:
+    """The candidates with their place by title and liveliness: only so many are read in full."""
+    if not plan.groups:
+        return "(SELECT *, 0 AS place FROM candidates)"
+    return """(SELECT *, row_number() OVER (
+      ORDER BY (title_key = %(named)s) DESC, (title_vector @@ %(in_title)s::tsquery) DESC, heat DESC
+    ) AS place FROM candidates)"""
 
 
 def _ranks(plan: Plan, values: dict[str, Any]) -> str:
@@ -457,7 +478,9 @@ def _ranks(plan: Plan, values: dict[str, Any]) -> str:
                 values[name] = group.kin.get(dictionary) or group.ranked["plain"]  # type: ignore[call-overload]
             related = f"ts_rank(%(weights)s::real[], e.vector, {_in_language(kin)})"
             rank = f"greatest({rank}, {related} * {SYNONYM_WEIGHT})"
-        columns.append(f"{rank} / {ONE_MATCH} AS r{number}")
+        columns.append(
+            f"CASE WHEN e.place <= {MOST_SCORED} THEN {rank} / {ONE_MATCH} ELSE 0 END AS r{number}"
+        )
         columns.append(f"(e.title_vector @@ {asked})::int AS t{number}")
     if not columns:
         return ""
@@ -486,7 +509,7 @@ def _score(plan: Plan) -> str:
     all_of_it = sum(groups[n].weight for n in wanted)
     covered = f"least(1, ({in_title})::float / greatest(length(e.title_vector), 1))"
     return f"""
-      (({rank}) / {total:.4f} / (1 + {LENGTH_WEIGHT} * ln(1 + length(e.vector) / {USUAL_LENGTH}.0))
+      (({rank}) / {total:.4f} / (1 + {LENGTH_WEIGHT} * ln(1 + e.extent / {USUAL_LENGTH}.0))
        + {TITLE_WEIGHT} * ({title}) / {total:.4f}
          * ({1 - WHOLE_TITLE_SHARE} + {WHOLE_TITLE_SHARE} * {covered})
        + CASE WHEN {in_title} = {len(wanted)} THEN {ALL_IN_TITLE} ELSE 0 END)
@@ -500,7 +523,7 @@ def _score(plan: Plan) -> str:
 
 
 _ORDER = {
-    "relevance": "score DESC, object_id DESC",
+    "relevance": "score DESC, heat DESC, object_id DESC",
     "proven": "proven DESC, score DESC, object_id DESC",
     "newest": "dated DESC, object_id DESC",
 }
@@ -522,7 +545,8 @@ def _counting(asked: Asked, *, has_words: bool) -> str:
     """Counts of the facets: of those not asked for among the matches, of the others without them."""
     left_out = [SIGNS[facet] for facet in asked.facets] + [SIGNS["statuses"]]
     parts = [
-        f"""SELECT 'facet', key, count(*), 0, {_NOTHING} FROM matching, unnest(keys) key
+        f"""SELECT 'facet', key, count(*), 0, {_NOTHING}
+        FROM (SELECT unnest(keys) AS key FROM matching) keys
         WHERE left(key, 2) <> ALL(ARRAY{left_out}) GROUP BY key"""
     ]
     for facet in asked.facets:

@@ -76,7 +76,7 @@ class Standing:
 _COLUMNS = (
     "kind", "object_id", "parent_id", "slug", "title", "title_key", "excerpt", "language", "status",
     "author_id", "audience", "keys", "is_listed", "drift", "proven", "activity", "active", "heat",
-    "votes", "reports", "dated", "stamp",
+    "votes", "reports", "dated", "extent", "stamp",
 )  # fmt: skip
 _TEXTS = ("config", "a", "b", "k", "c", "d")
 _TITLE = "to_tsvector({config}::regconfig, {a})"
@@ -118,6 +118,13 @@ def put(document: Document) -> None:
 
 def _row(document: Document, standing: Standing) -> dict[str, Any]:
     """The columns of an entry and the texts its vectors are made of. Computes only."""
+    texts = {
+        "a": _prepared(document.title),
+        "b": _prepared(document.summary),
+        "k": _prepared("\n".join(document.keywords)),
+        "c": _bounded(document.text, HEAVIEST_TEXT),
+        "d": _bounded(document.notes, HEAVIEST_NOTES),
+    }
     excerpt = f"{document.summary}\n{document.notes[:EXCERPT_NOTES]}\n{document.text}"
     as_of = standing.as_of or document.dated
     return {
@@ -142,13 +149,10 @@ def _row(document: Document, standing: Standing) -> dict[str, Any]:
         "votes": standing.votes,
         "reports": standing.reports,
         "dated": document.dated,
+        "extent": len({word for text in texts.values() for word in text.split()}),
         "stamp": stamp(document),
         "config": CONFIGURATIONS.get(document.language, "simple"),
-        "a": _prepared(document.title),
-        "b": _prepared(document.summary),
-        "k": _prepared("\n".join(document.keywords)),
-        "c": _bounded(document.text, HEAVIEST_TEXT),
-        "d": _bounded(document.notes, HEAVIEST_NOTES),
+        **texts,
     }
 
 
@@ -277,7 +281,7 @@ FROM kb_searchentry WITH NO DATA
 """  # noqa: S608 - our own column names
 _UNSTAGE = f"""
 INSERT INTO kb_searchentry ({", ".join(_COLUMNS)}, is_hot, title_vector, vector)
-SELECT {", ".join(_COLUMNS)}, true,
+SELECT {", ".join(_COLUMNS)}, %(is_hot)s,
   {_TITLE.format(**{name: name for name in _TEXTS})},
   {_VECTOR.format(**{name: name for name in _TEXTS})}
 FROM search_stage
@@ -296,9 +300,10 @@ def load(
     """Add many things that are not in the index yet; returns how many. Afterwards call `settle`.
 
     `told` hears the number of each batch. Each batch is a transaction of its own unless the caller
-    holds one. Facet counts are left to `settle`.
+    holds one. More than may be hot come in cold; `settle` chooses which are to be hot.
     """
     total = 0
+    room = tiers.room()
     pairs = zip(documents, standings or repeat(Standing()), strict=False)
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS pg_temp.search_stage")
@@ -308,7 +313,10 @@ def load(
             with cursor.copy(_COPY) as copy:
                 for row in _staged(batch):
                     copy.write_row(row)
-            cursor.execute(_UNSTAGE)
+            is_hot = total + len(batch) <= room
+            if not is_hot:
+                tiers.begin_cold()
+            cursor.execute(_UNSTAGE, {"is_hot": is_hot})
             total += len(batch)
             if told:
                 told(len(batch))
@@ -341,10 +349,15 @@ def settle(*, told: Callable[[str], None] | None = None) -> None:
     """Bring everything that is worked out from the entries up to date: tiers, counts, vocabulary."""
     for name, work in (
         ("facet counts", counts.recount),
-        ("hot entries", tiers.refresh),
+        ("hot entries", _choose_hot),
         ("vocabulary", vocabulary.rebuild),
         ("statistics", tiers.analyze),
     ):
         if told:
             told(name)
         work()
+
+
+def _choose_hot() -> None:
+    while tiers.refresh() >= tiers.MOST_CHANGED:
+        pass

@@ -48,6 +48,8 @@ class SearchEntry(models.Model):
     reports = models.PositiveIntegerField(default=0)
     dated = models.DateTimeField()
     indexed = models.DateTimeField(db_default=Now())
+    extent = models.PositiveIntegerField(default=0)
+    """Different words, about: reading it here spares fetching a long vector."""
     stamp = models.CharField(max_length=32, blank=True, default="")
     """Digest of everything the row was made of, to find rows that fell behind."""
     vector = SearchVectorField()
@@ -60,13 +62,20 @@ class SearchEntry(models.Model):
         # What changes with each vote (activity, proven, votes, reports) is in no index: PostgreSQL
         # then rewrites the row in place, instead of every word of it in every index.
         indexes = [
-            GinIndex(fields=["vector"], name="search_words"),
-            GinIndex(fields=["title_vector"], name="search_titles"),
-            GinIndex(fields=["keys", "audience"], name="search_keys"),
-            GinIndex(fields=["vector"], name="search_hot_words", condition=models.Q(is_hot=True)),
+            # Postings that wait to be sorted in are read by every search: few of them, or none.
+            GinIndex(fields=["vector"], name="search_words", gin_pending_list_limit=512),
+            GinIndex(fields=["title_vector"], name="search_titles", fastupdate=False),
+            GinIndex(fields=["keys", "audience"], name="search_keys", fastupdate=False),
+            GinIndex(
+                fields=["vector"],
+                name="search_hot_words",
+                fastupdate=False,
+                condition=models.Q(is_hot=True),
+            ),
             GinIndex(
                 fields=["keys", "audience"],
                 name="search_hot_keys",
+                fastupdate=False,
                 condition=models.Q(is_hot=True),
             ),
             models.Index(fields=["title_key"], name="search_title_key"),

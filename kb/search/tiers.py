@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from django.db import connection, transaction
 
-from kb.search.models import SearchState
+from kb.search.models import SearchEntry, SearchState
 
 HOT_SIZE = 20_000
 """Ranking a word that stands in a third of them takes about 20 ms."""
+MOST_CHANGED = 20_000
+"""Entries that change sides in one run: each is written anew into every index."""
 HOT_PROVEN = 2_000
 """Of these, the best proven, however long ago; 'most proven' is sorted among the hot."""
 
@@ -25,14 +27,19 @@ WITH wanted AS (
 ), changed AS (
   SELECT e.id, (w.id IS NOT NULL) AS is_hot FROM kb_searchentry e LEFT JOIN wanted w USING (id)
   WHERE e.is_hot <> (w.id IS NOT NULL)
+  ORDER BY (w.id IS NOT NULL) DESC LIMIT %(most)s
 )
 UPDATE kb_searchentry e SET is_hot = c.is_hot FROM changed c WHERE e.id = c.id
 """
 
 
 @transaction.atomic
-def refresh(*, hot_size: int = HOT_SIZE) -> bool:
-    """Choose the hot entries anew; returns whether there are others. A second run changes nothing."""
+def refresh(*, hot_size: int = HOT_SIZE) -> int:
+    """Choose the hot entries anew; returns how many changed. A second run changes nothing.
+
+    At most MOST_CHANGED at once, what becomes hot before what cools: the rest waits for the next
+    run, and until then a few too many are ranked.
+    """
     state = current_state(is_locked=True)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM kb_searchentry")
@@ -40,11 +47,26 @@ def refresh(*, hot_size: int = HOT_SIZE) -> bool:
         state.is_tiered = state.entries > hot_size
         if state.is_tiered:
             proven = min(HOT_PROVEN, hot_size // 10)
-            cursor.execute(_REFRESH, {"lively": hot_size - proven, "proven": proven})
+            most = {"lively": hot_size - proven, "proven": proven, "most": MOST_CHANGED}
+            cursor.execute(_REFRESH, most)
         else:
             cursor.execute("UPDATE kb_searchentry SET is_hot = true WHERE NOT is_hot")
+        changed: int = cursor.rowcount
     state.save(update_fields=["entries", "is_tiered"])
-    return state.is_tiered
+    return changed
+
+
+def begin_cold() -> None:
+    """Say that there are entries that are not hot, before the first of them comes in a load."""
+    state = current_state()
+    if not state.is_tiered:
+        state.is_tiered = True
+        state.save(update_fields=["is_tiered"])
+
+
+def room(*, hot_size: int = HOT_SIZE) -> int:
+    """How many more entries may be hot from the start."""
+    return max(0, hot_size - SearchEntry.objects.filter(is_hot=True).count())
 
 
 def current_state(*, is_locked: bool = False) -> SearchState:

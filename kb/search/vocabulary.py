@@ -56,7 +56,9 @@ def learn(*, now: datetime) -> int:
     fresh = SearchEntry.objects.filter(indexed__lte=until).order_by("indexed", "id")
     if state.learned is not None:
         fresh = fresh.filter(indexed__gt=state.learned)
-    read = _learn_from((*texts, 1) for texts in fresh.values_list("title", "excerpt").iterator(BATCH))
+    read = _learn_from(
+        (*texts, 1) for texts in fresh.values_list("title", "excerpt").iterator(BATCH)
+    )
     state.learned = until
     if read:
         state.words_edition = secrets.randbits(62)

@@ -1,5 +1,5 @@
 """The clock's doors, gathered so that Celery finds them."""
 
-from kb.tasks import drift, llm, notifications, search
+from kb.tasks import drift, llm, notifications, search, trials
 
-__all__ = ["drift", "llm", "notifications", "search"]
+__all__ = ["drift", "llm", "notifications", "search", "trials"]

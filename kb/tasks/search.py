@@ -23,9 +23,9 @@ def fold_counts() -> None:
 @shared_task(name="kb.search.refresh")
 def refresh() -> None:
     """Choose the hot entries, learn the new words."""
-    is_tiered = tiers.refresh()
+    changed = tiers.refresh()
     learned = vocabulary.learn(now=timezone.now())
-    logger.info("search tiered=%s learned=%d", is_tiered, learned)
+    logger.info("search tiers_changed=%d learned=%d", changed, learned)
 
 
 @shared_task(name="kb.search.mend", time_limit=3600, soft_time_limit=3500)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 
 from django.utils import formats
 from django.utils.functional import Promise
@@ -14,9 +13,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from kb.drift import assertions
-from kb.drift.assertions import Assertion, Bounds, Reason
-from kb.drift.models import DriftReport, TestCase
+from kb.drift.assertions import MODEL_TYPES, Assertion, Facts, Reason
+from kb.drift.models import Completion, DriftReport, TestCase
 from kb.drift.queries import CaseChange
+from kb.forms.check_words import rule_words, seen_words, whole
 from kb.prompts.models import PromptVersion
 from kb.templatetags.retex import percent
 
@@ -37,11 +37,6 @@ def odds(chance: float) -> str:
     count = 1 / chance
     unit = 10 ** max(0, math.floor(math.log10(count)) + 1 - SIGNIFICANT_DIGITS)
     return _("about 1 in %(count)s") % {"count": whole(round(count / unit) * unit)}
-
-
-def whole(number: float) -> str:
-    """A number rounded to a whole, its thousands set apart as the reader's language does."""
-    return str(formats.number_format(round(number), use_l10n=True, force_grouping=True))
 
 
 def money(amount: Decimal | None, currency: str) -> str:
@@ -87,69 +82,6 @@ def schedule_words(text: str) -> str:
 # --- Checks -----------------------------------------------------------------------------------
 
 
-def rule_words(rule: Assertion) -> str:
-    """What an answer must satisfy, as the end of 'The answer must …'."""
-    phrases = _MUST_NOT if rule.negated else _MUST
-    return str(phrases[rule.type]) % {"value": _value_words(rule)}
-
-
-_MUST: Mapping[str, str | Promise] = {
-    "equals": gettext_lazy("be exactly %(value)s"),
-    "contains": gettext_lazy("contain %(value)s"),
-    "icontains": gettext_lazy("contain %(value)s, in capitals or not"),
-    "contains-any": gettext_lazy("contain one of %(value)s"),
-    "icontains-any": gettext_lazy("contain one of %(value)s, in capitals or not"),
-    "contains-all": gettext_lazy("contain all of %(value)s"),
-    "icontains-all": gettext_lazy("contain all of %(value)s, in capitals or not"),
-    "starts-with": gettext_lazy("start with %(value)s"),
-    "ends-with": gettext_lazy("end with %(value)s"),
-    "regex": gettext_lazy("match the pattern %(value)s"),
-    "is-json": gettext_lazy("be valid JSON"),
-    "word-count": gettext_lazy("have %(value)s"),
-}
-_MUST_NOT: Mapping[str, str | Promise] = {
-    "equals": gettext_lazy("not be exactly %(value)s"),
-    "contains": gettext_lazy("not contain %(value)s"),
-    "icontains": gettext_lazy("not contain %(value)s, in capitals or not"),
-    "contains-any": gettext_lazy("contain none of %(value)s"),
-    "icontains-any": gettext_lazy("contain none of %(value)s, in capitals or not"),
-    "contains-all": gettext_lazy("not contain all of %(value)s"),
-    "icontains-all": gettext_lazy("not contain all of %(value)s, in capitals or not"),
-    "starts-with": gettext_lazy("not start with %(value)s"),
-    "ends-with": gettext_lazy("not end with %(value)s"),
-    "regex": gettext_lazy("not match the pattern %(value)s"),
-    "is-json": gettext_lazy("not be JSON"),
-    "word-count": gettext_lazy("not have %(value)s"),
-}
-
-
-def _value_words(rule: Assertion) -> str:
-    if isinstance(rule.value, Bounds):
-        return _bounds_words(rule.value)
-    if isinstance(rule.value, tuple):
-        return ", ".join(_quoted(part) for part in rule.value)
-    if rule.type == "regex":
-        return rule.value or ""
-    return _quoted(rule.value or "")
-
-
-def _bounds_words(bounds: Bounds) -> str:
-    least, most = bounds.least, bounds.most
-    if least is None:
-        return ngettext("at most %(n)s word", "at most %(n)s words", most or 0) % {
-            "n": whole(most or 0)
-        }
-    if most is None:
-        return ngettext("at least %(n)s word", "at least %(n)s words", least) % {"n": whole(least)}
-    if least == most:
-        return ngettext("exactly %(n)s word", "exactly %(n)s words", least) % {"n": whole(least)}
-    return _("%(least)s to %(most)s words") % {"least": whole(least), "most": whole(most)}
-
-
-def _quoted(text: str) -> str:
-    return _("“%(text)s”") % {"text": text}
-
-
 @dataclass(frozen=True)
 class Check:
     """One rule beside one answer: whether it holds (None: not judged) and what was seen."""
@@ -159,60 +91,24 @@ class Check:
     seen: str
 
 
-def checks_of(items: list[dict[str, Any]], verdicts: list[bool | None], text: str) -> list[Check]:
-    """The stored rules of a case with the verdicts on one answer and what can be seen in it."""
+def checks_of(case: TestCase, answer: Completion) -> list[Check]:
+    """The rules of a case with the verdicts on one of its answers and what can be seen in it."""
+    facts = Facts(finish=answer.finish or None, latency_ms=answer.latency_ms, cost=answer.cost)
     found = []
-    for item, has_passed in zip(items, verdicts, strict=False):
+    for item, has_passed in zip(case.assertions, answer.verdicts, strict=False):
         rule = assertions.parse(item)
-        seen = "" if has_passed is None else seen_words(assertions.check(rule, text).reason)
+        seen = _seen(rule, has_passed, answer.text, facts)
         found.append(Check(rule_words(rule), has_passed, seen))
     return found
 
 
-def seen_words(reason: Reason) -> str:
-    """What was seen in the answer, as a short sentence; every code of kb.drift.assertions."""
-    params = reason.params
-    match reason.code:
-        case "found" | "one_found":
-            return _("“%(text)s” is there.") % {"text": params["value"]}
-        case "not_found":
-            return _("“%(text)s” is missing.") % {"text": params["value"]}
-        case "none_found":
-            return _("None of them is there.")
-        case "all_found":
-            return _("All of them are there.")
-        case "some_missing":
-            missing = ", ".join(_quoted(text) for text in params["missing"])
-            return _("Missing: %(list)s.") % {"list": missing}
-        case "equal":
-            return _("It is exactly that text.")
-        case "different":
-            return _("It differs from character %(n)s on.") % {"n": whole(params["position"] + 1)}
-        case "starts":
-            return _("It starts like that.")
-        case "does_not_start":
-            return _("It starts differently.")
-        case "ends":
-            return _("It ends like that.")
-        case "does_not_end":
-            return _("It ends differently.")
-        case "matched":
-            return _("“%(text)s” matches.") % {"text": params["excerpt"]}
-        case "not_matched":
-            return _("Nothing in it matches.")
-        case "json":
-            return _("It is valid JSON.")
-        case "not_json":
-            return _("It stops being JSON in line %(line)s, at character %(column)s.") % params
-        case "words":
-            return ngettext("It has %(n)s word.", "It has %(n)s words.", params["count"]) % {
-                "n": whole(params["count"])
-            }
-        case "too_long_to_judge":
-            return _("It has %(n)s characters and is too long to be judged.") % {
-                "n": whole(params["characters"])
-            }
-    raise ValueError(f"no words for {reason.code}")
+def _seen(rule: Assertion, has_passed: bool | None, text: str, facts: Facts) -> str:
+    """What speaks for a verdict; nothing where none was given."""
+    if has_passed is None:
+        return ""
+    if rule.type in MODEL_TYPES:
+        return seen_words(Reason("judged", {}))
+    return seen_words(assertions.check(rule, text, facts).reason)
 
 
 # --- What went wrong --------------------------------------------------------------------------

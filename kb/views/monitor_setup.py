@@ -14,9 +14,18 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.models import User
 from kb.core.errors import Invalid, NotAllowed
-from kb.drift import actions, queries, rules
+from kb.drift import actions, grading, queries, rules
 from kb.drift.models import Monitor
-from kb.forms.drift import CUSTOM, SCHEDULES, CaseDraft, Draft, Setup, draft_of_case
+from kb.forms.drift import (
+    CUSTOM,
+    NEAR_TYPES,
+    SCHEDULES,
+    WITHOUT_VALUE,
+    CaseDraft,
+    Draft,
+    Setup,
+    draft_of_case,
+)
 from kb.llm import queries as llm
 from kb.llm.clients import SIMULATED
 from kb.llm.models import Target
@@ -26,6 +35,8 @@ from kb.prompts.models import Prompt, PromptVersion
 from kb.views.drift_words import money
 from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
+from kb.views.reported import begin_with_report, report_on, version_to_watch
+from kb.views.tried import begin_with, tried_answer
 
 BASELINE_REPEATS = 5
 """Answers per case of a baseline made here: measured, one answer shows next to nothing."""
@@ -33,18 +44,27 @@ BASELINE_REPEATS = 5
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, slug: str) -> HttpResponse:
-    """Set up a monitor in one page."""
+    """Set up a monitor in one page.
+
+    `?report=N` begins with what a retrospective tells, `?answer=N` with what one tried.
+    """
     person = signed_in(request)
     prompt = prompts.by_slug(person, slug)
     must_monitor(person, prompt)
+    report = report_on(person, prompt, request.GET.get("report", ""))
     targets = list(llm.targets())
-    version = prompt.current
+    version = version_to_watch(prompt, report, request.POST.get("version", ""))
     if not targets or version is None:
         return render(request, "drift/no_model.html", {"prompt": prompt})
     page = _SetupPage(request, prompt, version, targets)
     if request.method != "POST":
         others = list(queries.monitors_of(prompt))
         draft = _first_draft(person, prompt, targets, others)
+        if report is not None:
+            return page.show(draft, **begin_with_report(draft, report, person, version))
+        if tried := tried_answer(person, prompt, request.GET.get("answer", "")):
+            begin_with(draft, tried)
+            others = []
         return page.show(draft, copied_from=others[0] if others else None)
     return page.answer(lambda setup: _create(request, person, prompt, version, setup))
 
@@ -99,14 +119,12 @@ class _SetupPage:
                 return response
         return self._render(setup, "drift/setup.html", status=422)
 
-    def show(
-        self, draft: Draft, *, fragment: str = "", copied_from: Monitor | None = None
-    ) -> HttpResponse:
-        """The page as it stands, or the part of it a change concerns."""
+    def show(self, draft: Draft, *, fragment: str = "", **more: Any) -> HttpResponse:
+        """The page as it stands with `more` for its template, or the part a change concerns."""
         setup = self._setup(draft)
         if fragment and wants_fragment(self.request):
             return self._render(setup, f"drift/setup.html#{fragment}")
-        return self._render(setup, "drift/setup.html", copied_from=copied_from)
+        return self._render(setup, "drift/setup.html", **more)
 
     def _setup(self, draft: Draft, *, is_judged: bool = False) -> Setup:
         return Setup(draft, targets=self.targets, variables=self.variables, is_judged=is_judged)
@@ -130,6 +148,9 @@ class _SetupPage:
             "repeats": repeats,
             "enough": queries.failures_to_notice(repeats),
             "effort": effort,
+            "without_value": " ".join(WITHOUT_VALUE),
+            "near_types": " ".join(NEAR_TYPES),
+            "judge_calls": setup.rubrics * grading.VOTES,
             "cost_a_month": money(effort.cost_a_month, effort.currency),
             "cost_of_baseline": money(effort.cost_of_baseline, effort.currency),
             **more,

@@ -240,7 +240,7 @@ def _side_by_side(old: str, new: str) -> tuple[list[words.Stretch], list[words.S
 def _failed_checks(case: TestCase, answer: Completion | None) -> list[words.Check]:
     if answer is None:
         return []
-    checks = words.checks_of(case.assertions, answer.verdicts, answer.text)
+    checks = words.checks_of(case, answer)
     return [check for check in checks if check.has_passed is False]
 
 

@@ -21,6 +21,29 @@ class Piece:
     raw: str = ""
 
 
+@dataclass(frozen=True)
+class Blank:
+    """One variable as a field of a form: what it holds, its id, and what is wrong with it."""
+
+    variable: template.Variable
+    value: str
+    field_id: str
+    error: str = ""
+
+
+def blanks(
+    variables: Iterable[template.Variable],
+    values: Mapping[str, str],
+    errors: Mapping[str, str] | None = None,
+) -> list[Blank]:
+    """The fields of a prompt in the order of its variables; `errors` by the variable's name."""
+    wrong = errors or {}
+    return [
+        Blank(variable, values.get(variable.name, ""), f"v{number}", wrong.get(variable.name, ""))
+        for number, variable in enumerate(variables)
+    ]
+
+
 def pieces(
     text: str, variables: Iterable[template.Variable], values: Mapping[str, str]
 ) -> list[Piece]:

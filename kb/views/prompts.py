@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -22,24 +21,16 @@ from kb.drift import rules as drift_rules
 from kb.prompts import actions, queries, rules, template
 from kb.prompts.models import Prompt, PromptVersion
 from kb.views.charts import pass_rate_chart
+from kb.views.examples import examples
 from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
-from kb.views.pieces import LONG_TEXT, pieces
+from kb.views.pieces import LONG_TEXT, blanks, pieces
 
 LONGEST_LINK = 6_000
 """Characters of an address most browsers and tools still take."""
 REPORTS_SHOWN = 4
 VERSIONS_SHOWN = 4
 NIGHTS_SHOWN = 30
-
-
-@dataclass(frozen=True)
-class _Blank:
-    """One variable with what it holds on this page."""
-
-    variable: template.Variable
-    value: str
-    field_id: str
 
 
 @require_safe
@@ -135,10 +126,7 @@ def _text_context(
     return {
         "prompt": found,
         "version": version,
-        "blanks": [
-            _Blank(variable, values.get(variable.name, ""), f"v{number}")
-            for number, variable in enumerate(variables)
-        ],
+        "blanks": blanks(variables, values),
         "pieces": pieces(version.text, variables, values),
         "system_pieces": pieces(version.system, variables, values) if version.system else [],
         "open_tools": [tool for tool in found.tools.all() if tool.open_url and not tool.is_retired],
@@ -174,5 +162,7 @@ def _story_context(request: HttpRequest, found: Prompt, version: PromptVersion) 
         "can_edit": rules.can_edit(person, found, departments),
         "can_curate": rules.can_curate(person, found, departments),
         "can_monitor": drift_rules.can_monitor(person, found),
+        "can_try": drift_rules.can_try(person, found),
+        "examples": examples(person, found),
         "can_take_part": community_rules.can_take_part(person),
     }

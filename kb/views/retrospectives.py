@@ -23,6 +23,7 @@ from kb.community.models import Retrospective
 from kb.community.tally import tally
 from kb.core.errors import Invalid, NotAllowed
 from kb.core.spreadsheet import Cell, csv_text
+from kb.drift import rules as drift_rules
 from kb.forms.community import (
     NO_PROMPT,
     OTHER,
@@ -44,6 +45,8 @@ PAGE_SIZE = 20
 MOST_EXPORTED = 10_000
 MOST_COLLEAGUES = 500
 """Names offered for the owner of a follow-up; anybody else is named by e-mail address."""
+MODEL_LENGTH = 80
+"""Characters of a model's name in a report."""
 LINK_TARGETS = 20
 OTHERS_SHOWN = 3
 _SIGNALLED = {"with_edits": Retrospective.Outcome.WITH_EDITS.value}
@@ -430,8 +433,12 @@ def _guesses(person: User, prompt: Prompt | None, asked: QueryDict) -> dict[str,
         guessed |= {"tool": last.tool.slug, "model": last.model}
     elif len(tools) == 1:
         guessed["tool"] = tools[0].slug
+    if asked.get("model"):
+        guessed["model"] = asked["model"][:MODEL_LENGTH]
     if prompt is not None:
-        guessed["version"] = str(prompt.current_id)
+        wanted = asked.get("version", "")
+        known = {str(version.pk) for version in prompt.versions.all()}
+        guessed["version"] = wanted if wanted in known else str(prompt.current_id)
         use_cases = list(prompt.use_cases.all())
         guessed |= {"use_case": use_cases[0].slug} if len(use_cases) == 1 else {}
     return guessed
@@ -620,8 +627,10 @@ def _about_version(person: User, report: Retrospective) -> dict[str, Any]:
     if version is None:
         return {}
     readable = queries.reports_on(version.prompt, person).exclude(pk=report.pk)
+    prompt = next(iter(picking.prompt_of_slug(person, version.prompt.slug)), None)
     return {
-        "prompt": next(iter(picking.prompt_of_slug(person, version.prompt.slug)), None),
+        "prompt": prompt,
+        "can_watch": prompt is not None and drift_rules.can_monitor(person, prompt),
         "tally": tally([version.prompt_id])[version.prompt_id],
         "others": readable[:OTHERS_SHOWN],
     }

@@ -202,7 +202,7 @@ class _Drawing:
             label=number if count > 1 else _("Answer"),
             stretches=[words.Stretch("same", row.text[:longest])],
             is_cut=longest is not None and len(row.text) > longest,
-            checks=words.checks_of(case.assertions, row.verdicts, row.text),
+            checks=words.checks_of(case, row),
             trouble=words.trouble(row.error_kind) if is_missing else None,
             detail=row.error if self.shows_details else "",
             seconds=words.seconds(row.latency_ms),

@@ -17,6 +17,7 @@ from accounts.models import User
 from kb.community.evidence import Worked
 from kb.community.tally import tally_by_version
 from kb.core.errors import NotFound
+from kb.drift.rules import can_try
 from kb.prompts import actions, queries, rules, template
 from kb.prompts.models import Prompt, PromptVersion
 from kb.views.differences import TextChange, text_changes, variable_changes
@@ -64,6 +65,7 @@ def version(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "worked": tally_by_version(prompt.pk).get(found.pk, Worked()),
         "before": prompt.versions.filter(number__lt=found.number).first(),
         "after": prompt.versions.filter(number__gt=found.number).last(),
+        "can_try": can_try(person, prompt),
         "can_restore": _can_edit(person, prompt) and not _says_the_same(prompt.current, found),
     }
     return render(request, "prompts/version.html", context)

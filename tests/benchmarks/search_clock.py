@@ -6,10 +6,12 @@ Runs inside a house; Django is set up by whoever imports this.
 from __future__ import annotations
 
 import http.client
+import itertools
 import random
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
@@ -57,6 +59,8 @@ class Statement:
     sql: str
     values: Any
     milliseconds: float
+    is_in_transaction: bool
+    """Settings of the planner that a page makes for a transaction hold for its neighbours in it."""
 
 
 class Visitor:
@@ -128,7 +132,8 @@ def statements_of(client: Client, address: str) -> list[Statement]:
         try:
             return execute(sql, values, many, context)
         finally:
-            made.append(Statement(sql, values, (time.perf_counter() - began) * 1000))
+            took = (time.perf_counter() - began) * 1000
+            made.append(Statement(sql, values, took, connection.in_atomic_block))
 
     with connection.execute_wrapper(note):
         answer = client.get(address)
@@ -138,9 +143,9 @@ def statements_of(client: Client, address: str) -> list[Statement]:
 
 
 def replayed(bare: psycopg.Connection[Any], statements: Sequence[Statement]) -> float:
-    """Milliseconds the SELECTs of a page take without Django, their rows fetched."""
+    """Milliseconds the reading statements of a page take without Django, their rows fetched."""
     began = time.perf_counter()
-    for one in _reading(statements):
+    for one in _played(bare, statements):
         bare.execute(one.sql, one.values).fetchall()
     return (time.perf_counter() - began) * 1000
 
@@ -152,20 +157,31 @@ def full_reads(bare: psycopg.Connection[Any], statements: Sequence[Statement]) -
     )
     big = {name for (name,) in rows}
     found: set[str] = set()
-    for one in _reading(statements):
+    for one in _played(bare, statements):
         (plan,) = bare.execute(f"EXPLAIN (FORMAT JSON) {one.sql}", one.values).fetchall()[0]
         found |= big.intersection(_scanned(plan[0]["Plan"]))
     return found
+
+
+def _played(bare: psycopg.Connection[Any], statements: Iterable[Statement]) -> Iterator[Statement]:
+    """The reading statements in turn, within the transactions and under the settings of the page.
+
+    Without those settings PostgreSQL would choose other plans than it does for the page.
+    """
+    for is_inside, together in itertools.groupby(statements, lambda one: one.is_in_transaction):
+        with bare.transaction() if is_inside else nullcontext():
+            for one in together:
+                start = one.sql.lstrip(" \n(")
+                if start.startswith("SET"):
+                    bare.execute(one.sql, one.values)
+                elif start.startswith(("SELECT", "WITH")):
+                    yield one
 
 
 def _scanned(node: Mapping[str, Any]) -> set[str]:
     """Tables under a node of a plan that are read from end to end."""
     mine = {str(node["Relation Name"])} if node["Node Type"] == "Seq Scan" else set()
     return mine.union(*(_scanned(child) for child in node.get("Plans", ())))
-
-
-def _reading(statements: Iterable[Statement]) -> list[Statement]:
-    return [one for one in statements if one.sql.lstrip(" \n(").startswith(("SELECT", "WITH"))]
 
 
 def _address() -> dict[str, Any]:

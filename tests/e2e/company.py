@@ -5,7 +5,7 @@ import json
 import psycopg
 
 from kb.supervisor import addresses
-from tests.e2e.visitor import Visitor
+from tests.e2e.visitor import Visitor, lines
 
 
 class Company:
@@ -44,7 +44,7 @@ class Company:
             page.locator("main form button").click()
             page.wait_for_url("/")
             self._states[person] = visitor.context.storage_state()
-            assert visitor.noise == []
+            assert not visitor.noise, lines(visitor.noise)
             visitor.close()
         return self._states[person]
 

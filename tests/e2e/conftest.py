@@ -14,11 +14,11 @@ from playwright.sync_api import expect, sync_playwright
 
 from kb.supervisor.browser import find_browser
 from tests.e2e.company import Company
-from tests.e2e.visitor import PATIENCE_MS, Visitor
+from tests.e2e.visitor import PATIENCE_MS, Visitor, lines
 from tests.stack.product import Product, ended, free_port
 
 HERE = Path(__file__).parent
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 300
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -90,4 +90,4 @@ def visit(browser, company):
     noise = [line for window in windows for line in window.noise]
     for window in windows:
         window.close()
-    assert noise == []
+    assert lines(noise) == ""

@@ -94,9 +94,9 @@ def test_a_slash_leads_to_the_search_and_escape_back(visit, language):
     page.locator(".button--primary").first.focus()
 
     page.keyboard.press("/")
-    assert reader.focused("#search-everywhere")
+    expect(reader.page.locator("#search-everywhere")).to_be_focused()
     page.keyboard.press("Escape")
-    assert reader.focused("main .button--primary")
+    expect(page.locator("main .button--primary").first).to_be_focused()
     page.keyboard.press("Control+k")
     page.keyboard.type("reclamation")
     page.keyboard.press("Enter")

@@ -127,8 +127,8 @@ def found(company):
             " GROUP BY slug ORDER BY count(*) DESC, slug LIMIT 1"
         ),
         "own": company.one(
-            "SELECT min(slug) FROM kb_prompt p JOIN accounts_user u ON u.id = p.author_id"
-            " WHERE u.email = 'auteur@retex.example'"
+            "SELECT slug FROM kb_prompt p JOIN accounts_user u ON u.id = p.author_id"
+            " WHERE u.email = 'auteur@retex.example' ORDER BY p.id LIMIT 1"
         ),
         "wish": company.one("SELECT min(id) FROM kb_wish WHERE closed IS NULL"),
         "drifted": company.one("SELECT id FROM kb_monitor WHERE status = 'drifted'"),

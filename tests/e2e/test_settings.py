@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 def test_what_is_unread_is_read_and_the_bell_falls_silent(visit, language, company):
     author = visit("auteur", language)
+    company.change("UPDATE kb_notification SET read = now() WHERE read IS NULL")
     company.change(
         "UPDATE kb_notification SET read = NULL WHERE id IN (SELECT n.id FROM kb_notification n"
         " JOIN accounts_user u ON u.id = n.recipient_id WHERE u.email = 'auteur@retex.example'"
@@ -140,7 +141,7 @@ def test_an_unknown_service_address_is_refused_in_words(visit, language):
     page.locator("#id_service").select_option("ollama")
     page.locator("#save").click()
 
-    assert admin.focused(".error-summary")
+    expect(admin.page.locator(".error-summary")).to_be_focused()
     admin.check()
 
 

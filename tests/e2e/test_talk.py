@@ -113,10 +113,10 @@ def test_a_report_without_answers_says_which_are_missing(visit, language, has_sc
 
     expect(page.locator(".error-summary li")).not_to_have_count(0)
     if has_scripts:
-        assert reader.focused(".error-summary")
+        expect(reader.page.locator(".error-summary")).to_be_focused()
         reader.check()
         page.locator(".error-summary a").first.click()
-        assert reader.focused("#id_title")
+        expect(reader.page.locator("#id_title")).to_be_focused()
 
 
 def test_a_report_that_was_not_sent_comes_back(visit, language):
@@ -154,7 +154,7 @@ def test_a_wish_is_made_and_shared(visit, language, has_scripts, tidy):
     expect(me_too).to_have_attribute("aria-pressed", "true")
     expect(me_too.locator("b")).to_have_text(str(before + 1))
     if has_scripts:
-        assert author.focused(".wish__support")
+        expect(me_too).to_be_focused()
         author.check()
     me_too.click()
     expect(me_too.locator("b")).to_have_text(str(before))

@@ -37,9 +37,10 @@ def test_the_page_of_a_drifted_prompt_explains_itself(visit, language, has_scrip
 def watched(company):
     """A prompt of the author's that nothing re-runs, before and after the test."""
     return company.one(
-        "SELECT min(p.slug) FROM kb_prompt p JOIN accounts_user u ON u.id = p.author_id"
+        "SELECT p.slug FROM kb_prompt p JOIN accounts_user u ON u.id = p.author_id"
         " WHERE u.email = 'auteur@retex.example' AND p.status = 'published'"
         " AND NOT EXISTS (SELECT 1 FROM kb_monitor m WHERE m.prompt_id = p.id)"
+        " ORDER BY p.id LIMIT 1"
     )
 
 
@@ -99,5 +100,5 @@ def test_a_monitor_without_a_check_is_refused_in_words(visit, language, watched,
 
     expect(page.locator(".error-summary li").first).to_be_visible()
     if has_scripts:
-        assert author.focused(".error-summary")
+        expect(author.page.locator(".error-summary")).to_be_focused()
         author.check()

@@ -57,7 +57,7 @@ def test_what_is_copied_is_the_filled_text_exactly_and_values_are_remembered(
     assert shown(page) == filled(values)
     page.locator("[data-copy=text]").click()
     expect(page.locator("#toasts")).to_have_text(reader.say("Copied"))
-    assert reader.focused("[data-copy=text]")
+    expect(reader.page.locator("[data-copy=text]")).to_be_focused()
     assert reader.clipboard() == filled(values)
     reader.check()
 
@@ -98,7 +98,7 @@ def test_one_click_says_whether_it_worked_and_another_takes_it_back(visit, langu
         reader.say("Noted, thank you. Colleagues will see it as evidence.")
     )
     if has_scripts:
-        assert reader.focused("#signal-with_edits")
+        expect(reader.page.locator("#signal-with_edits")).to_be_focused()
     page.locator("#signal-undo").click()
 
     expect(page.locator("#signal-undo")).to_have_count(0)
@@ -115,7 +115,7 @@ def test_recommending_counts_at_once_and_a_second_click_takes_it_back(visit, lan
     expect(count).to_have_text(str(before + 1))
     expect(page.locator("#vote-button")).to_have_attribute("aria-pressed", "true")
     if has_scripts:
-        assert reader.focused("#vote-button")
+        expect(reader.page.locator("#vote-button")).to_be_focused()
     page.locator("#vote-button").click()
 
     expect(count).to_have_text(str(before))
@@ -128,9 +128,9 @@ def test_the_keyboard_is_enough(visit, language, filled):
     keys = page.keyboard
 
     keys.press("Tab")
-    assert reader.focused("a.skip")
+    expect(reader.page.locator("a.skip")).to_be_focused()
     keys.press("Enter")
-    assert reader.focused("#main")
+    expect(reader.page.locator("#main")).to_be_focused()
     reader.tab_to("[name='v-dossier']")
     keys.press("Control+a")
     keys.type("SAV-7")
@@ -143,8 +143,10 @@ def test_the_keyboard_is_enough(visit, language, filled):
     reader.tab_to("#signal-worked")
     keys.press("Enter")
     expect(page.locator("#signal-worked")).to_have_attribute("aria-pressed", "true")
-    assert reader.focused("#signal-worked")
+    expect(reader.page.locator("#signal-worked")).to_be_focused()
     reader.tab_to("#signal-undo")
     keys.press("Space")
     expect(page.locator("#signal-undo")).to_have_count(0)
-    assert reader.focused("#signals")  # not thrown back to the top of the page
+    expect(
+        reader.page.locator("#signals")
+    ).to_be_focused()  # not thrown back to the top of the page

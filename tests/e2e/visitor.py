@@ -17,6 +17,8 @@ _AXE = Axe().axe_script
 _NOT_OURS = {"exclude": [[".swagger-ui"]]}
 """Swagger UI draws the API's documentation; its nested buttons and its second <main> are its own."""
 _AXE_OPTIONS = {"resultTypes": ["violations"], "elementRef": False}
+_GIVEN_UP = ("htmx:afterRequest,", "htmx:sendError,")
+"""What htmx says of a request that ended because its page was left; a request that failed says more."""
 _LOAD_FAILED = re.compile(r"the server responded with a status of (\d+)")
 
 # What a page says in its own language, one line per piece: texts, and what assistive technology reads.
@@ -78,7 +80,8 @@ class Visitor:
         if message.type != "error":
             return
         failed = _LOAD_FAILED.search(message.text)
-        if not (failed and int(failed[1]) in self._refusals):
+        is_expected = failed and int(failed[1]) in self._refusals
+        if not is_expected and not message.text.startswith(_GIVEN_UP):
             self.noise.append(f"console: {message.text}")
 
     def go(self, path, status=200):
@@ -115,7 +118,8 @@ class Visitor:
 
     def check(self):
         """The page as it stands has no fault that a machine can see."""
-        assert lines(self.faults()) == ""
+        faults = self.faults()
+        assert not faults, lines(faults)
 
     def faults(self, *, looks=True):
         """Every fault of the page as it stands, in words; without what axe finds unless it looks."""

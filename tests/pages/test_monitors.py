@@ -9,9 +9,19 @@ from django.urls import reverse
 from kombu.exceptions import OperationalError
 
 from kb.drift import actions, queries
-from kb.drift.assertions import TYPES
+from kb.drift.assertions import TYPES, Facts, Reason
 from kb.drift.models import Monitor, Run
-from kb.forms.drift import CaseDraft, Draft, RuleDraft, cron_problem, draft_of_rule, item_of_rule
+from kb.drift.suggest import NAMED_PATTERNS
+from kb.forms import check_words
+from kb.forms.drift import (
+    CaseDraft,
+    Draft,
+    RuleDraft,
+    Setup,
+    cron_problem,
+    draft_of_rule,
+    item_of_rule,
+)
 from kb.llm import actions as llm
 from kb.prompts import actions as prompts
 from kb.prompts.template import Variable
@@ -27,6 +37,7 @@ from tests.factories import (
     make_monitor,
     make_person,
     make_prompt,
+    make_report,
     make_target,
 )
 from tests.pages.reruns import failure, monitored, play, reply, rerun, words, yes_cases
@@ -50,6 +61,22 @@ def prompt(author):
 @pytest.fixture
 def colleague():
     return make_person("author", make_department("sales"), name="Carl Colleague")
+
+
+def usable(kind):
+    """An assertion of this kind with what it needs."""
+    item = {
+        "type": kind,
+        "value": {
+            "word-count": 3,
+            "finish-reason": "stop",
+            **dict.fromkeys(
+                ("is-json", "contains-json", "is-xml", "is-refusal", "latency", "cost")
+            ),
+        }.get(kind, "a"),
+        "threshold": {"latency": 5_000, "cost": 0.5}.get(kind),
+    }
+    return {name: value for name, value in item.items() if value is not None}
 
 
 def told(response):
@@ -703,6 +730,121 @@ class TestSettingUp:
         assert 'hx-swap-oob="true"' in page
         assert "2 calls a run" in words(response)
 
+    @pytest.mark.parametrize(
+        ("kind", "more", "stored"),
+        [
+            ("language-fr", {}, {"type": "regex", "value": NAMED_PATTERNS["language-fr"]}),
+            ("not-is-refusal", {}, {"type": "not-is-refusal"}),
+            ("latency", {"value": "2,5"}, {"type": "latency", "threshold": 2_500}),
+            ("cost", {"value": ".02"}, {"type": "cost", "threshold": 0.02}),
+            (
+                "levenshtein",
+                {"value": "yes", "nearness": "3"},
+                {"type": "levenshtein", "value": "yes", "threshold": 3},
+            ),
+            ("bleu", {"value": "yes"}, {"type": "bleu", "value": "yes", "threshold": 0.5}),
+            (
+                "is-json-shape",
+                {"value": '{"type": "array"}'},
+                {"type": "is-json", "value": {"type": "array"}},
+            ),
+            ("is-xml", {"value": ""}, {"type": "is-xml"}),
+            (
+                "finish-reason",
+                {"value": "Stop"},
+                {"type": "finish-reason", "value": "stop"},
+            ),
+        ],
+    )
+    def test_what_is_chosen_in_words_is_stored_as_promptfoo_names_it(
+        self, client, author, prompt, kind, more, stored
+    ):
+        sent = {"kind": kind, "value": "", **more}
+
+        client.post(
+            self.url(prompt),
+            typed(**{f"case-0-rule-0-{name}": text for name, text in sent.items()}),
+        )
+
+        [case] = Monitor.objects.get().cases.all()
+        assert case.assertions == [stored]
+
+    @pytest.mark.parametrize(
+        ("kind", "more", "field", "problem"),
+        [
+            ("latency", {"value": "soon"}, "value", "number of seconds, like 5"),
+            ("latency", {"value": ""}, "value", "number of seconds, like 5"),
+            ("cost", {"value": "-1"}, "value", "Write an amount"),
+            ("bleu", {"value": "x", "nearness": "2"}, "nearness", "from 0 to 1"),
+            ("levenshtein", {"value": "x", "nearness": "1.5"}, "nearness", "how many characters"),
+            ("is-json-shape", {"value": ""}, "value", "cannot check this shape"),
+            ("is-json-shape", {"value": '{"oneOf": []}'}, "value", "'oneOf' is not supported"),
+            ("finish-reason", {"value": "x"}, "value", "Write one of: stop, length"),
+            ("llm-rubric", {"value": "Is polite."}, "kind", "No model that judges"),
+        ],
+    )
+    def test_what_cannot_be_checked_is_explained_at_its_field(
+        self, client, author, prompt, kind, more, field, problem
+    ):
+        sent = {"kind": kind, **more}
+
+        response = client.post(
+            self.url(prompt),
+            typed(**{f"case-0-rule-0-{name}": text for name, text in sent.items()}),
+        )
+
+        [(goal, _label, message)] = response.context["setup"].problems
+        assert (response.status_code, goal) == (422, f"id_case-0-rule-0-{field}")
+        assert problem in message
+
+    def test_checks_are_proposed_from_a_good_answer_and_taken_when_ticked(
+        self, client, author, prompt
+    ):
+        answer = {"case-0-answer": "Total: 1,250.00 EUR\r\non 2026-03-12.\r\n"}
+        data = typed(**{"case-0-rule-0-value": "", **answer})
+        shown = client.post(self.url(prompt), data | {"do": "suggest-checks-0"}, headers=FRAGMENT)
+        [case] = shown.context["setup"].cases
+        picks = {box.name: box.value for box in case.proposals if "2026" in box.words}
+
+        taken = client.post(self.url(prompt), data | picks | {"do": "take-checks-0"})
+
+        assert [(box.words, box.is_ticked) for box in case.proposals] == [
+            ("start with “Total: 1,250.00 EUR”", False),
+            ("contain “1,250.00 EUR”", True),
+            ("contain “2026-03-12”", True),
+            ("not be a refusal", True),
+        ]
+        assert 'type="checkbox" id="id_case-0-pick-0"' in shown.content.decode()
+        [after] = taken.context["setup"].draft.cases
+        assert (after.rules, after.answer) == ([RuleDraft("contains", "2026-03-12")], "")
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [("", "There is nothing to propose"), ("x" * 50_001, "This is too long to propose")],
+    )
+    def test_an_answer_nothing_can_be_taken_from_says_so(
+        self, client, author, prompt, answer, said
+    ):
+        data = typed(**{"case-0-answer": answer, "do": "suggest-checks-0"})
+
+        assert said in words(client.post(self.url(prompt), data, headers=FRAGMENT))
+
+    def test_ticks_that_were_never_proposed_are_not_taken(self, client, author, prompt):
+        forged = '{"type": "contains", "value": "forged"}'
+        data = {"case-0-answer": "Yes", "case-0-pick-0": forged, "do": "take-checks-0"}
+
+        response = client.post(self.url(prompt), typed(**data))
+
+        [case] = response.context["setup"].draft.cases
+        assert case.rules == [RuleDraft("contains", "yes")]
+
+    def test_a_pasted_answer_never_becomes_markup(self, client, author, prompt):
+        data = typed(**{"case-0-answer": "</textarea><script>alert(1)</script>"})
+
+        page = client.post(self.url(prompt), data | {"do": "suggest-checks-0"}).content.decode()
+
+        assert ("<script>alert" in page, "&lt;script&gt;alert" in page) == (False, True)
+
     def test_a_price_tells_what_it_will_cost(self, client, author, prompt):
         target = make_target()
         llm.save_price(
@@ -774,6 +916,102 @@ class TestSettingUp:
             ]
 
         assert codes == [403, 403, 404, 404, 200, 302]
+
+
+class TestFromARetrospective:
+    def url(self, report, prompt):
+        return f"{reverse('monitor-new', args=[prompt.slug])}?report={report.pk}"
+
+    def test_a_good_use_becomes_the_first_case(self, client, author, prompt):
+        make_target()
+        prompts.remember_values(prompt=prompt, by=author, values={"n": "17077"}, now=NOW)
+        report = make_report(prompt, author, outcome="worked", evidence="Yes, 17077 is prime.")
+
+        response = client.get(self.url(report, prompt))
+
+        draft = response.context["setup"].draft
+        [case] = draft.cases
+        assert (case.name, case.values, case.answer) == (
+            report.title,
+            {"n": "17077"},
+            "Yes, 17077 is prime.",
+        )
+        assert [box.words for box in response.context["setup"].cases[0].proposals][:1] == [
+            "contain “17077”"
+        ]
+        assert (draft.version, draft.follows) == ("", "yes")
+        assert report.lesson in words(response)
+
+    def test_a_bad_use_asks_for_a_check_that_would_have_caught_it(self, client, author, prompt):
+        make_target()
+        report = make_report(
+            prompt, author, outcome="failed", incidents=["refusal"], evidence="I won't."
+        )
+
+        response = client.get(self.url(report, prompt))
+
+        [case] = response.context["setup"].draft.cases
+        assert (case.rules, case.answer) == ([RuleDraft("not-is-refusal")], "")
+        assert "add a check that would have caught it" in words(response)
+
+    def test_the_version_of_the_report_is_what_is_watched(self, client, author, prompt):
+        report = make_report(prompt, author, outcome="worked")
+        old = report.version
+        prompts.edit_prompt(
+            prompt=prompt,
+            fields=prompts.PromptFields(text="Is {{ number }} prime?"),
+            by=author,
+            now=later(hours=1),
+            based_on=None,
+        )
+        make_target()
+        shown = client.get(self.url(report, prompt))
+
+        client.post(reverse("monitor-new", args=[prompt.slug]), typed(version="1", follows="no"))
+
+        draft = shown.context["setup"].draft
+        assert (draft.version, draft.follows) == ("1", "no")
+        assert "It is about version 1; the newest is 2." in words(shown)
+        made = Monitor.objects.get()
+        assert (made.version, made.follows_current) == (old, False)
+
+    def test_confidential_data_are_warned_about(self, client, author, prompt):
+        make_target()
+        report = make_report(prompt, author, outcome="worked", data_class="confidential")
+
+        assert "Put other, invented data" in words(client.get(self.url(report, prompt)))
+
+    def test_a_report_on_something_else_is_not_found(self, client, author, prompt):
+        make_target()
+        other = make_report(make_prompt(author, text="Other"), author, outcome="worked")
+        urls = [self.url(other, prompt), self.url(other, prompt).replace(f"={other.pk}", "=999999")]
+
+        assert [client.get(url).status_code for url in urls] == [404, 404]
+
+    @pytest.mark.parametrize("typed_id", ["", "x", "²", "-1", "9" * 40])
+    def test_a_report_that_is_no_number_is_no_trouble(self, client, author, prompt, typed_id):
+        make_target()
+
+        url = f"{reverse('monitor-new', args=[prompt.slug])}?report={typed_id}"
+
+        assert client.get(url).status_code in (200, 404)
+
+    @pytest.mark.parametrize("number", ["7", "9" * 40, "x"])
+    def test_a_version_that_is_not_there_is_no_trouble(self, client, author, prompt, number):
+        url = reverse("monitor-new", args=[prompt.slug])
+
+        assert client.post(url, typed(version=number)).status_code in (302, 404)
+
+    def test_the_page_of_a_report_leads_here(self, client, author, prompt, colleague):
+        report = make_report(prompt, author, outcome="worked")
+        page = reverse("retrospective", args=[report.pk])
+        link = self.url(report, prompt)
+        found = []
+        for person in (author, colleague):
+            client.force_login(person)
+            found.append(link in client.get(page).content.decode())
+
+        assert found == [True, False]
 
 
 class TestEditing:
@@ -863,9 +1101,19 @@ class TestTheDraft:
     @pytest.mark.parametrize(
         "item",
         [
-            *({"type": kind, "value": "a"} for kind in TYPES if kind[:2] not in ("is", "wo")),
-            {"type": "is-json"},
-            {"type": "not-is-json"},
+            *(usable(kind) for kind in TYPES),
+            *(usable(kind) | {"type": f"not-{kind}"} for kind in TYPES),
+            {"type": "is-json", "value": {"type": "object", "required": ["é"]}},
+            {"type": "not-is-json", "value": {"type": "array"}},
+            {"type": "contains-json", "value": {}},
+            {"type": "is-xml", "value": ["a.b", "c, d"]},
+            {"type": "latency", "threshold": 1_234},
+            {"type": "not-cost", "threshold": 0.0001},
+            {"type": "levenshtein", "value": "x", "threshold": 0},
+            {"type": "not-similar", "value": "x", "threshold": 0.9},
+            {"type": "bleu", "value": "x", "threshold": 0.123},
+            *({"type": "regex", "value": pattern} for pattern in NAMED_PATTERNS.values()),
+            {"type": "not-regex", "value": NAMED_PATTERNS["list"]},
             {"type": "contains-any", "value": ["a, b", 'say "yes"', " spaced ", "back\\slash"]},
             {"type": "word-count", "value": {"max": 80}},
             {"type": "word-count", "value": {"min": 20}},
@@ -882,6 +1130,28 @@ class TestTheDraft:
         again = drift_words.assertions.parse(item_of_rule(draft_of_rule(stored))).to_dict()
 
         assert again == stored
+
+    def test_checks_by_a_model_are_offered_where_there_is_one(self):
+        rules = [RuleDraft("contains", "a"), RuleDraft("llm-rubric", "Is polite.")]
+        draft = Draft(cases=[CaseDraft(rules=rules)])
+
+        with_judge, without = (
+            Setup(draft, targets=[], variables=[], is_judged=True, graders=graders)
+            for graders in (("llm-rubric",), ())
+        )
+
+        offered = [
+            [name for name, _ in setup.cases[0].rules[0].fields["kind"].choices]
+            for setup in (with_judge, without)
+        ]
+        assert offered == [
+            ["It must", "It must not", "A model judges", "More"],
+            ["It must", "It must not", "More"],
+        ]
+        judged = [setup.cases[0].rules[1] for setup in (with_judge, without)]
+        assert [rule.is_valid() for rule in judged] == [True, False]
+        assert judged[0].item == {"type": "llm-rubric", "value": "Is polite."}
+        assert with_judge.rubrics == 1
 
     def test_a_change_leads_to_its_field(self):
         draft = Draft(cases=[CaseDraft("a"), CaseDraft("b")])
@@ -953,15 +1223,98 @@ class TestWords:
     def test_money_is_told_to_the_cent(self, amount, currency, said):
         assert drift_words.money(amount, currency) == said
 
-    @pytest.mark.parametrize("kind", TYPES)
-    @pytest.mark.parametrize("text", ["a", '{"a": 1}', "zebra", "x" * 2_000_000])
+    @pytest.mark.parametrize("kind", [*TYPES, *(f"not-{kind}" for kind in TYPES)])
+    @pytest.mark.parametrize(
+        "text", ["a", '{"a": 1}', "zebra", "<a/>", "<a>", "I can't help.", "x" * 2_000_000]
+    )
     def test_every_check_and_what_it_sees_has_words(self, kind, text):
-        value = {"is-json": None, "word-count": 3}.get(kind, "a")
-        rule = drift_words.assertions.parse({"type": kind, "value": value})
+        rule = drift_words.assertions.parse(usable(kind.removeprefix("not-")) | {"type": kind})
+        facts = Facts("stop", 900, Decimal("0.2"))
 
-        seen = drift_words.seen_words(drift_words.assertions.check(rule, text).reason)
+        found = [drift_words.assertions.check(rule, text, known) for known in (facts, Facts())]
+        seen = [check_words.seen_words(verdict.reason) for verdict in found]
 
-        assert (len(drift_words.rule_words(rule)) > 3, seen.endswith(".")) == (True, True)
+        assert len(check_words.rule_words(rule)) > 3
+        assert [words.endswith(".") for words in seen] == [True, True]
+
+    @pytest.mark.parametrize(
+        ("item", "said"),
+        [
+            ({"type": "regex", "value": NAMED_PATTERNS["language-fr"]}, "be written in French"),
+            ({"type": "not-regex", "value": NAMED_PATTERNS["list"]}, "contain no list"),
+            ({"type": "not-is-refusal"}, "not be a refusal"),
+            ({"type": "latency", "threshold": 2_500}, "come within 2.5 s"),
+            ({"type": "cost", "threshold": 0.0001}, "cost at most 0.0001"),
+            ({"type": "not-cost", "threshold": 100}, "cost more than 100"),
+            (
+                {"type": "levenshtein", "value": "oui"},
+                "differ from “oui” in at most 5 characters",
+            ),
+            (
+                {"type": "rouge-n", "value": "oui"},
+                "have at least 75\xa0% of the words of “oui”",
+            ),
+            (
+                {"type": "not-similar", "value": "oui", "threshold": 0.9},
+                "not mean the same as “oui” (nearness below 0.9)",
+            ),
+            (
+                {"type": "llm-rubric", "value": "Is polite."},
+                "satisfy, in the judgement of a model: “Is polite.”",
+            ),
+            ({"type": "finish-reason", "value": "stop"}, "end by itself"),
+            ({"type": "is-json"}, "be valid JSON"),
+            ({"type": "is-json", "value": {"type": "array"}}, "be valid JSON of the given shape"),
+            (
+                {"type": "is-json", "value": {"required": list("abcdefg")}},
+                "be valid JSON with the fields “a”, “b”, “c”, “d”, “e”, “f”, …",
+            ),
+            (
+                {"type": "is-xml", "value": "a.b, c"},
+                "be well-formed XML with the elements “a.b”, “c”",
+            ),
+        ],
+    )
+    def test_a_check_reads_as_the_end_of_a_sentence(self, item, said):
+        assert check_words.rule_words(drift_words.assertions.parse(item)) == said
+
+    @pytest.mark.parametrize(
+        ("reason", "said"),
+        [
+            (Reason("took", {"milliseconds": 1_449, "most": 9}), "It took 1.45 s."),
+            (Reason("cost", {"cost": Decimal("0.000310"), "most": 1}), "It cost 0.00031."),
+            (Reason("score", {"score": 2 / 3, "least": 0.75}), "It reaches 0.67."),
+            (
+                Reason("distance", {"distance": None, "most": 5}),
+                "It differs in more than 5 characters.",
+            ),
+            (
+                Reason("finished", {"finish": "length", "wanted": "stop"}),
+                "It ended at its length limit.",
+            ),
+            (
+                Reason("schema_mismatch", {"path": "$.a", "keyword": "minimum", "wanted": "0"}),
+                "$.a is not as asked: minimum 0.",
+            ),
+            (Reason("xml_lacks", {"missing": ("a",)}), "Missing: “a”."),
+            (
+                Reason("judges_disagree", {}),
+                "The model was asked twice and disagreed with itself.",
+            ),
+            (
+                Reason("judge_away", {"kind": "timeout"}),
+                "The judging model could not be asked.",
+            ),
+            (
+                Reason("judge_unclear", {}),
+                "What the judging model said could not be read.",
+            ),
+            (Reason("no_whole_answer", {}), "There is no whole answer to judge."),
+            (Reason("judged", {}), "A model judged it."),
+        ],
+    )
+    def test_what_was_seen_is_a_sentence(self, reason, said):
+        assert check_words.seen_words(reason) == said
 
 
 def night(number, rate, verdict="stable", kind="scheduled", usual=1.0):

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from asgiref.sync import async_to_sync
+
 from accounts.actions import create_token
 from accounts.models import ApiToken, Department, User
 from kb.community import actions as community
 from kb.community.models import Comment, FollowUp, Retrospective, Wish
 from kb.drift import actions as drift
+from kb.drift import trials
 from kb.drift.actions import CaseFields
 from kb.drift.models import Monitor, Run
+from kb.drift.trial_models import Trial, TrialAnswer
 from kb.llm.models import Connection, Target
 from kb.notifications.models import Notification
 from kb.prompts import actions as prompts
@@ -34,7 +38,7 @@ from tests.factories import (
     make_tool,
     make_use_case,
 )
-from tests.pages.reruns import play, rerun
+from tests.pages.reruns import Answering, play, rerun
 
 WORDS: Mapping[str, str] = {
     "draft": "quagga",
@@ -59,6 +63,10 @@ class Things:
     monitor: Monitor
     run: Run
     queued: Run
+    trial: Trial
+    answer: TrialAnswer
+    example: TrialAnswer
+    """Kept on the page of the prompt; of another trial."""
 
 
 @dataclass
@@ -153,7 +161,6 @@ def _things(
     monitor, waiting = (make_monitor(prompt, target, cases=cases) for target in targets)
     play(drift.record_baseline(monitor=monitor, by=author, now=NOW), f"yes {said}")
     monitor.refresh_from_db()
-    run = rerun(monitor, f"no {said}", later(hours=1))
     comment = community.comment(prompt=prompt, text=said, by=author, now=NOW)
     report = make_report(
         prompt,
@@ -174,6 +181,7 @@ def _things(
         for name, person in people.items():
             if person is not None and name not in ("nobody", "author"):
                 _take_part(prompt, report, comment, person, word)
+    run = rerun(monitor, f"no {said}", later(hours=1))
     final = {
         "department": {"visibility": "departments"},
         "private": {"visibility": "private"},
@@ -183,7 +191,28 @@ def _things(
     prompt.refresh_from_db()
     monitor.refresh_from_db()
     queued = drift.record_baseline(monitor=waiting, by=author, now=later(hours=2))
-    return Things(prompt, comment, report, follow_up, monitor, run, queued)
+    trial, other = (_tried(prompt, targets, said, word) for _ in range(2))
+    answer, example = trial.answers.all()[0], other.answers.all()[0]
+    trials.keep_as_example(answer=example, by=author, now=NOW)
+    return Things(prompt, comment, report, follow_up, monitor, run, queued, trial, answer, example)
+
+
+def _tried(prompt: Prompt, targets: Sequence[Target], said: str, word: str) -> Trial:
+    assert prompt.author is not None
+    assert prompt.current is not None
+    made = trials.request(
+        version=prompt.current,
+        targets=targets,
+        values={"n": f"{word}{MARK}-tried"},
+        by=prompt.author,
+        now=NOW,
+    )
+    claimed = trials.claim(made.pk, now=NOW)
+    assert claimed is not None
+    async_to_sync(trials.execute)(
+        claimed, open_provider=lambda connection: Answering(said), clock=lambda: NOW
+    )
+    return claimed
 
 
 def _changed(prompt: Prompt, by: User, **fields: str) -> Prompt:

@@ -212,6 +212,13 @@ PAGES: Mapping[str, Route] = {
     "prompt-signal": on_prompt(post("read", outcome="worked")),
     "prompt-comment": on_prompt(post("read", text="Well done.")),
     "comment-withdraw": on("comment", post("edit")),
+    # Trying prompts
+    "playground": on_prompt(form("try", **{"v-n": "7", "target": lambda c, t: c.target.pk})),
+    "trial": on("trial", page(right="alone")),
+    "trial-cancel": on("trial", post("alone")),
+    "trial-delete": on("trial", post("alone")),
+    "trial-keep": on("answer", post("alone", on="1")),
+    "example-remove": on("example", post("edit")),
     # Reports, wishes, mine
     "retrospectives": Route(page()),
     "retrospective-new": Route(form("member", **_REPORT)),
@@ -344,6 +351,8 @@ API: Mapping[str, Route] = {
     "runs": on("monitor", page(right="read")),
     "run": on("run", page(right="read")),
     "run-cancel": on("queued", post("edit", 200)),
+    "trials": on_prompt(post("try", 202, targets=lambda c, t: [c.target.pk], values={"n": "7"})),
+    "trial": on("trial", page(right="alone")),
     "connections": Route(
         {**page(right="admin"), **post("admin", 201, name="Another", provider="simulated")}
     ),

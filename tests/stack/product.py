@@ -19,7 +19,7 @@ from tests.kb.supervisor.programs import wait_until
 MANAGE = [sys.executable, str(addresses.ROOT / "manage.py")]
 PROCESSES = {"postgres", "valkey", "web", "worker", "models", "beat"}
 STOP_SECONDS = 10
-START_SECONDS = 150
+START_SECONDS = 240
 
 
 class Product:

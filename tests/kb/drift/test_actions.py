@@ -551,7 +551,9 @@ class TestSlots:
 
         [run_id] = runs.queue_due_runs(now=later(days=4))
 
-        ended = Run.objects.filter(kind="scheduled").order_by("slot").values_list("status", "reason")
+        ended = (
+            Run.objects.filter(kind="scheduled").order_by("slot").values_list("status", "reason")
+        )
         assert list(ended) == [("skipped", "missed")] * 3 + [("queued", "")]
         assert Run.objects.get(pk=run_id).slot == max(Run.objects.values_list("slot", flat=True))
         assert monitor.runs.count() == 5

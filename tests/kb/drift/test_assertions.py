@@ -1,22 +1,42 @@
 import json
+import time
+from decimal import Decimal
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kb.drift.assertions import (
+    FINISHES,
     MAX_ANSWER_LENGTH,
+    MODEL_TYPES,
     TYPES,
     Assertion,
     Bounds,
+    Facts,
     InvalidAssertion,
     Reason,
     Verdict,
     check,
     parse,
+    together,
 )
+from kb.llm.base import Finish
 
 ANSWER = "Bonjour Zoé,\n\nLe total est de 120 €.\n"
+
+
+VALUES = {"word-count": 3, "finish-reason": "stop"} | dict.fromkeys(
+    ("is-json", "contains-json", "is-xml", "is-refusal", "latency", "cost")
+)
+THRESHOLDS = {"latency": 5_000, "cost": 0.5}
+
+
+def usable(type):
+    """An assertion of this type with what it needs."""
+    item = {"type": type, "value": VALUES.get(type, "a"), "threshold": THRESHOLDS.get(type)}
+    return {name: value for name, value in item.items() if value is not None}
 
 
 def judged(type, value, text=ANSWER):
@@ -59,6 +79,15 @@ def judged(type, value, text=ANSWER):
         ("regex", r"BONJOUR", False, "not_matched", {"pattern": "BONJOUR"}),
         ("regex", "(?i)ZOÉ", True, "matched", {"pattern": "(?i)ZOÉ", "excerpt": "Zoé"}),
         ("is-json", None, False, "not_json", {"line": 1, "column": 1}),
+        ("is-xml", None, False, "not_xml", {"line": 1, "column": 1}),
+        ("contains-json", None, False, "no_json", {}),
+        ("is-refusal", None, False, "no_refusal", {}),
+        ("levenshtein", ANSWER[:-2], True, "distance", {"distance": 2, "most": 5}),
+        ("levenshtein", "Bonjour", False, "distance", {"distance": None, "most": 5}),
+        ("rouge-n", "total bonjour", True, "score", {"score": 1.0, "least": 0.75}),
+        ("rouge-n", "total de rien", False, "score", {"score": 2 / 3, "least": 0.75}),
+        ("bleu", ANSWER, True, "score", {"score": 1.0, "least": 0.5}),
+        ("bleu", "autre chose", False, "score", {"score": 0.0, "least": 0.5}),
         ("word-count", 8, True, "words", {"count": 8, "least": 8, "most": 8}),
         ("word-count", "9", False, "words", {"count": 8, "least": 9, "most": 9}),
         ("word-count", {"min": 2}, True, "words", {"count": 8, "least": 2, "most": None}),
@@ -128,6 +157,180 @@ def test_whatever_python_writes_as_json_is_json(value):
     assert judged("is-json", None, json.dumps(value)).passed is True
 
 
+SHAPE = {"type": "object", "required": ["total"], "properties": {"total": {"minimum": 0}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"total": 3}', Reason("json", {})),
+        (
+            '{"total": -1}',
+            Reason("schema_mismatch", {"path": "$.total", "keyword": "minimum", "wanted": "0"}),
+        ),
+        (
+            "[]",
+            Reason("schema_mismatch", {"path": "$", "keyword": "type", "wanted": '"object"'}),
+        ),
+        ("{", Reason("not_json", {"line": 1, "column": 2})),
+    ],
+)
+@pytest.mark.parametrize("schema", [SHAPE, json.dumps(SHAPE)])
+def test_json_can_be_asked_for_in_a_shape(schema, text, reason):
+    assert judged("is-json", schema, text).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "passed", "code"),
+    [
+        ('Here:\n```json\n{"total": 3}\n```', True, "json_found"),
+        ("list [1, 2] inside", True, "json_found"),
+        ("a [link] and {braces}", False, "no_json"),
+        ("[" * 5_000 + "x", None, "json_search_given_up"),
+        ("", False, "no_json"),
+    ],
+)
+def test_json_is_found_inside_an_answer(text, passed, code):
+    verdict = check(parse({"type": "contains-json"}), text)
+
+    assert (verdict.passed, verdict.reason.code) == (passed, code)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('first {"a": 1} then {"total": 1}', "json_found"),
+        ('only {"a": 1} and []', "schema_mismatch"),
+        ("none", "no_json"),
+    ],
+)
+def test_one_fitting_json_among_several_is_enough(text, code):
+    assert judged("contains-json", SHAPE, text).reason.code == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 400 + "1," * 400_000,
+        "{" * 1_000_000,
+        "[" * 1_000_000,
+        '["' * 500_000,
+        "x{\n" * 300_000,
+    ],
+)
+def test_a_hopeless_search_for_json_ends_as_not_judged(text):
+    began = time.perf_counter()
+
+    verdicts = [check(parse({"type": f"{no}contains-json"}), text) for no in ("", "not-")]
+
+    assert verdicts == [Verdict(None, Reason("json_search_given_up", {}))] * 2
+    assert time.perf_counter() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text", "passed", "reason"),
+    [
+        (None, "\n<a>é</a>\n", True, Reason("xml", {})),
+        ("a.b, a", "<a><b/></a>", True, Reason("xml", {})),
+        (["a.c", "b"], "<a><b/></a>", False, Reason("xml_lacks", {"missing": ("a.c", "b")})),
+        (None, "<!DOCTYPE a><a/>", False, Reason("xml_has_document_type", {})),
+        (None, "<a>" * 200, False, Reason("xml_too_deep", {})),
+    ],
+)
+def test_xml_can_be_asked_for_with_its_elements(wanted, text, passed, reason):
+    assert judged("is-xml", wanted, text) == Verdict(passed, reason)
+
+
+@pytest.mark.parametrize(
+    ("item", "facts", "passed", "reason"),
+    [
+        (
+            {"type": "latency", "threshold": 5_000},
+            Facts(latency_ms=5_000),
+            True,
+            Reason("took", {"milliseconds": 5_000, "most": 5_000}),
+        ),
+        (
+            {"type": "latency", "threshold": 5_000},
+            Facts(latency_ms=5_001),
+            False,
+            Reason("took", {"milliseconds": 5_001, "most": 5_000}),
+        ),
+        (
+            {"type": "cost", "threshold": 0.1},
+            Facts(cost=Decimal("0.1")),
+            True,
+            Reason("cost", {"cost": Decimal("0.1"), "most": Decimal("0.1")}),
+        ),
+        (
+            {"type": "cost", "threshold": 0.1},
+            Facts(cost=Decimal("0.100001")),
+            False,
+            Reason("cost", {"cost": Decimal("0.100001"), "most": Decimal("0.1")}),
+        ),
+        (
+            {"type": "finish-reason", "value": " Tool_Calls "},
+            Facts(finish="tool"),
+            True,
+            Reason("finished", {"finish": "tool", "wanted": "tool"}),
+        ),
+        (
+            {"type": "finish-reason", "value": "stop"},
+            Facts(finish="length"),
+            False,
+            Reason("finished", {"finish": "length", "wanted": "stop"}),
+        ),
+        ({"type": "is-refusal"}, Facts(finish="refusal"), True, Reason("refused", {})),
+        ({"type": "is-refusal"}, Facts(finish="content_filter"), True, Reason("refused", {})),
+    ],
+)
+def test_what_surrounds_an_answer_is_judged_by_what_is_known(item, facts, passed, reason):
+    negated = item | {"type": f"not-{item['type']}"}
+
+    assert check(parse(item), "text", facts) == Verdict(passed, reason)
+    assert check(parse(negated), "text", facts) == Verdict(not passed, reason)
+
+
+@pytest.mark.parametrize(
+    ("type", "reason"),
+    [
+        ("latency", Reason("not_told", {"what": "latency"})),
+        ("cost", Reason("not_told", {"what": "cost"})),
+        ("finish-reason", Reason("not_told", {"what": "finish"})),
+        *((type, Reason("needs_a_model", {})) for type in MODEL_TYPES),
+    ],
+)
+@pytest.mark.parametrize("no", ["", "not-"])
+def test_what_nobody_told_is_not_judged_and_its_opposite_neither(type, reason, no):
+    rule = parse(usable(type) | {"type": no + type})
+
+    assert check(rule, "text") == Verdict(None, reason)
+
+
+def test_the_ways_to_end_are_those_of_the_providers():
+    assert get_args(Finish.__value__) == FINISHES
+
+
+@pytest.mark.parametrize(
+    ("types", "verdicts", "passed"),
+    [
+        ([], [], None),
+        (["contains", "is-json"], [True, True], True),
+        (["contains", "is-json"], [True, False], False),
+        (["contains", "llm-rubric"], [True, None], None),
+        (["contains", "llm-rubric"], [False, None], None),
+        (["contains", "is-refusal"], [None, False], False),
+        (["contains", "finish-reason"], [None, False], False),
+        (["contains", "finish-reason"], [None, True], None),
+        (["contains", "latency"], [None, False], None),
+    ],
+)
+def test_a_rule_that_was_not_judged_leaves_the_answer_open(types, verdicts, passed):
+    rules = [parse(usable(type)) for type in types]
+
+    assert together(rules, verdicts) is passed
+
+
 def test_a_long_match_is_quoted_in_part():
     excerpt = judged("regex", "a+", "b" + "a" * 500).reason.params["excerpt"]
 
@@ -171,6 +374,12 @@ def test_a_pattern_that_explodes_elsewhere_is_quick():
         ("icontains-any", ["É", "x"]),
         ("regex", r"\w+\s"),
         ("is-json", None),
+        ("contains-json", None),
+        ("is-xml", None),
+        ("is-refusal", None),
+        ("levenshtein", "é"),
+        ("rouge-n", "é x"),
+        ("bleu", "é x"),
         ("word-count", 3),
         ("equals", "x"),
     ],
@@ -225,6 +434,32 @@ def test_no_text_makes_a_check_fail_to_answer(type, value, text):
             Assertion("word-count", Bounds(1, 3), True),
             None,
         ),
+        (
+            {"type": "latency", "threshold": 900},
+            Assertion("latency", threshold=900),
+            None,
+        ),
+        ({"type": "cost", "threshold": 0.02}, Assertion("cost", threshold=0.02), None),
+        (
+            {"type": "not-levenshtein", "value": "x"},
+            Assertion("levenshtein", "x", True, 5),
+            {"type": "not-levenshtein", "value": "x", "threshold": 5},
+        ),
+        (
+            {"type": "similar", "value": "x", "threshold": 0.9},
+            Assertion("similar", "x", threshold=0.9),
+            None,
+        ),
+        (
+            {"type": "is-xml", "value": "a.b, c"},
+            Assertion("is-xml", ("a.b", "c")),
+            {"type": "is-xml", "value": ["a.b", "c"]},
+        ),
+        (
+            {"type": "is-json", "value": '{"type": "array"}'},
+            parse({"type": "is-json", "value": {"type": "array"}}),
+            {"type": "is-json", "value": {"type": "array"}},
+        ),
     ],
 )
 def test_an_assertion_is_read_and_written_back(item, assertion, written):
@@ -275,9 +510,11 @@ def test_every_text_is_split_into_parts_or_refused(text):
     [
         ({}, "unknown_type", "needs a type; known: equals, contains"),
         ({"type": 3}, "unknown_type", "needs a type"),
-        ({"type": "llm-rubric", "value": "x"}, "unknown_type", "'llm-rubric' is not a type of assertion; known"),
+        ({"type": "factuality", "value": "x"}, "unknown_type", "'factuality' is not a type of assertion; known"),
         ({"type": "not-not-equals", "value": "x"}, "unknown_type", "'not-not-equals' is not a type"),
-        ({"type": "javascript", "value": "1"}, "unknown_type", "'javascript' is not a type"),
+        ({"type": "javascript", "value": "1"}, "unsupported", "javascript is not supported: it would run code"),
+        ({"type": "not-python", "value": "1"}, "unsupported", "not-python is not supported: it would run code"),
+        ({"type": "webhook", "value": "https://a.example"}, "unsupported", "would send answers to an address"),
         ({"type": "contains", "value": "x", "weight": 2}, "unknown_key", "contains: 'weight' is not supported"),
         ({"type": "contains"}, "missing_value", "contains needs a text as its value"),
         ({"type": "contains", "value": ""}, "missing_value", "contains needs a value"),
@@ -300,7 +537,28 @@ def test_every_text_is_split_into_parts_or_refused(text):
         ({"type": "regex", "value": "a" * 1_001}, "too_long", "1,001 characters; the limit is 1,000"),
         ({"type": "regex", "value": r"\p{L}{1000}"}, "bad_pattern", "pattern too large"),
         ({"type": "regex", "value": r"\p{L}{100}"}, "bad_pattern", "too costly to search for"),
-        ({"type": "is-json", "value": {"type": "object"}}, "unsupported", "JSON Schemas are not supported"),
+        ({"type": "is-json", "value": {"oneOf": []}}, "bad_schema", r"\$: the keyword 'oneOf' is not supported"),
+        ({"type": "is-json", "value": "{"}, "bad_schema", "the schema is not JSON"),
+        ({"type": "is-json", "value": "[" * 9_000}, "bad_schema", "the schema is not JSON"),
+        ({"type": "is-json", "value": "x" * 20_001}, "too_long", "20,001 characters"),
+        ({"type": "is-json", "value": {"pattern": "("}}, "bad_pattern", "is not a pattern RE2 accepts"),
+        ({"type": "contains-json", "value": 3}, "bad_schema", "A schema is an object, not a number"),
+        ({"type": "is-refusal", "value": "x"}, "wrong_value", "is-refusal takes no value"),
+        ({"type": "is-xml", "value": ["a", ""]}, "missing_value", "needs a value"),
+        ({"type": "finish-reason"}, "wrong_value", "None is not a way to end; use: stop, length"),
+        ({"type": "finish-reason", "value": "tired"}, "wrong_value", "'tired' is not a way to end"),
+        ({"type": "latency"}, "wrong_threshold", "a whole number from 0 to 86,400,000, in milliseconds"),
+        ({"type": "latency", "threshold": 1.5}, "wrong_threshold", "latency needs a threshold"),
+        ({"type": "latency", "threshold": "5"}, "wrong_threshold", "latency needs a threshold"),
+        ({"type": "latency", "threshold": True}, "wrong_threshold", "latency needs a threshold"),
+        ({"type": "cost", "threshold": -0.1}, "wrong_threshold", "in the currency of the prices"),
+        ({"type": "cost", "threshold": float("nan")}, "wrong_threshold", "cost needs a threshold"),
+        ({"type": "levenshtein", "value": "x", "threshold": 20_001}, "wrong_threshold", "0 to 20,000"),
+        ({"type": "bleu", "value": "x", "threshold": 1.01}, "wrong_threshold", "from 0 to 1"),
+        ({"type": "bleu"}, "missing_value", "bleu needs a text"),
+        ({"type": "llm-rubric", "value": " "}, "missing_value", "llm-rubric needs a value"),
+        ({"type": "llm-rubric", "value": "x" * 4_001}, "too_long", "4,001 characters; the limit is 4,000"),
+        ({"type": "contains", "value": "x", "threshold": 1}, "unknown_key", "it has: type, value"),
         ({"type": "word-count"}, "wrong_value", "word-count needs a number of words"),
         ({"type": "word-count", "value": "many"}, "wrong_value", "needs a number of words"),
         ({"type": "word-count", "value": 2.5}, "wrong_value", "needs a number of words"),
@@ -322,9 +580,7 @@ def test_what_cannot_be_used_is_named(item, code, complaint):
 
 
 def test_every_type_is_known_with_and_without_not():
-    values = {"is-json": None, "word-count": 3, "contains-any": ["a"], "regex": "a"}
-
     for type in TYPES:
-        item = {"type": type, "value": values.get(type, "a")}
+        item = usable(type)
         assert parse(item).negated is False
         assert parse(item | {"type": f"not-{type}"}).negated is True

@@ -13,7 +13,9 @@ def test_a_miss_is_kept_in_folded_words_with_its_facets_and_never_with_a_name():
 
     record_miss(query, found=0, language="fr", now=NOW)
 
-    assert list(SearchMiss.objects.values("words", "facets", "language", "day", "found", "times")) == [
+    assert list(
+        SearchMiss.objects.values("words", "facets", "language", "day", "found", "times")
+    ) == [
         {
             "words": "derogation rh",
             "facets": "departments:legal",

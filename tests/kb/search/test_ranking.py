@@ -94,7 +94,12 @@ def test_missing_words_are_told(reader):
 
 @pytest.mark.parametrize(
     ("typed", "used"),
-    [("invioce", "invoice"), ("overdu", "overdue"), ("invoicce", "invoice"), ("onvoice", "invoice")],
+    [
+        ("invioce", "invoice"),
+        ("overdu", "overdue"),
+        ("invoicce", "invoice"),
+        ("onvoice", "invoice"),
+    ],
 )
 def test_a_slip_finds_the_nearest_word_and_says_so(reader, typed, used):
     make_prompt(title="Chase an overdue invoice", text="Nothing.")

@@ -30,7 +30,10 @@ def shelf():
 @pytest.mark.parametrize(
     ("typed", "suggested"),
     [
-        ("rev", [("tag", "reviews"), ("prompt", "reviser-un-contrat"), ("prompt", "review-an-nda")]),
+        (
+            "rev",
+            [("tag", "reviews"), ("prompt", "reviser-un-contrat"), ("prompt", "review-an-nda")],
+        ),
         ("REVIS", [("prompt", "reviser-un-contrat")]),
         ("review nd", [("prompt", "review-an-nda")]),
         ("reviwe", [("prompt", "review-an-nda")]),

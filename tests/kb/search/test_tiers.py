@@ -49,7 +49,7 @@ def test_the_liveliest_are_hot_and_choosing_again_changes_nothing(large):
     hot = set(SearchEntry.objects.filter(is_hot=True).values_list("object_id", flat=True))
 
     assert hot == {prompt.pk for prompt in large[-4:]}
-    assert tiers.refresh(hot_size=4) is True
+    assert tiers.refresh(hot_size=4) == 0
     assert set(SearchEntry.objects.filter(is_hot=True).values_list("object_id", flat=True)) == hot
 
 

@@ -18,7 +18,7 @@ from kb.supervisor import addresses
 from tests.kb.supervisor.programs import wait_until
 from tests.stack.product import MANAGE, STOP_SECONDS, Product, ended, free_port
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

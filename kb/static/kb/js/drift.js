@@ -3,7 +3,10 @@
 // A field that only some choices need is left out of the keyboard's way, too.
 const needsValue = (select) => {
   const value = select.closest(".rule")?.querySelector("textarea");
-  if (value) value.disabled = select.value.endsWith("is-json");
+  const lists = select.closest("[data-without-value]")?.dataset;
+  if (!value || !lists) return;
+  value.disabled = value.hidden = lists.withoutValue.split(" ").includes(select.value);
+  select.closest(".rule").querySelector(".rule__near").hidden = !lists.near.split(" ").includes(select.value.replace(/^not-/, ""));
 };
 
 const follow = (root) => root.querySelectorAll?.(".rule select").forEach(needsValue);

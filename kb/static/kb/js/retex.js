@@ -101,25 +101,6 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// Single keys, never while typing, and only for people who keep them on.
-let before = null;
-document.addEventListener("keydown", (event) => {
-  const field = event.target.closest?.("input, textarea, select, [contenteditable]");
-  const search = document.querySelector('[data-shortcut="/"]');
-  if (event.key === "Escape" && field === search && before) {
-    before.focus();
-    before = null;
-    return;
-  }
-  const isPalette = event.key === "k" && (event.ctrlKey || event.metaKey);
-  if (search && (isPalette || (event.key === "/" && !field && !event.ctrlKey && !event.metaKey && !event.altKey && !("noShortcuts" in document.body.dataset)))) {
-    event.preventDefault();
-    before = document.activeElement;
-    search.focus();
-    search.select();
-  }
-});
-
 // Colours change at once; the cookie keeps the choice for the next page.
 document.addEventListener("submit", (event) => {
   const form = event.target.closest("[data-theme-switch]");
