@@ -216,7 +216,7 @@ class TestRunning:
         target = make_target()
         llm.save_connection(connection=target.connection, by=make_admin(), calls_at_once=3)
         monitor = make_monitor(cases=yes_cases(10), target=type(target).objects.get(pk=target.pk))
-        provider = Scripted("yes", seconds=0.02)
+        provider = Scripted("yes", seconds=0.3)
 
         play(actions.record_baseline(monitor=monitor, by=monitor.owner, now=NOW), provider)
 

@@ -14,7 +14,9 @@ from kb.search.query import (
     Facets,
     SearchQuery,
     Term,
+    Understood,
     parse,
+    parse_address,
 )
 
 
@@ -293,3 +295,26 @@ def test_a_query_is_bounded_and_clean(raw, limit):
     groups = [term.group for term in read.terms]
     assert groups == sorted(groups)
     assert sorted(set(groups)) == list(range(len(set(groups))))
+
+
+@given(st.text())
+def test_any_address_is_read(address):
+    parse_address(address)
+
+
+def test_an_address_gives_words_and_ticked_values():
+    query = parse_address("?q=bail+tool%3Achatgpt&department=legal&department=sales&page=3")
+
+    assert query.to_text() == "bail department:legal department:sales tool:chatgpt"
+
+
+def test_what_was_understood_is_told_back():
+    query = parse('bail OR lease -draft "exact words" service:juridique -tag:nda')
+
+    assert query.understood() == (
+        Understood("words", ("bail", "lease")),
+        Understood("words", ("draft",), is_excluded=True),
+        Understood("phrase", ("exact words",)),
+        Understood("department", ("juridique",)),
+        Understood("tag", ("nda",), is_excluded=True),
+    )
