@@ -8,16 +8,32 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Avg, Case, Count, F, Q, QuerySet, Value, When, Window
+from django.db.models import (
+    Avg,
+    Case,
+    Count,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+    Window,
+)
 from django.db.models.functions import RowNumber
 from django.utils.translation import gettext as _
 
 from accounts.models import User
 from kb.core.errors import NotFound
-from kb.drift.assessing import ALPHA
-from kb.drift.models import Completion, DriftReport, Monitor, Run, TestCase
+from kb.drift import likenesses, severity
+from kb.drift.assessing import ALPHA, answers_of_each_case
+from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
+from kb.drift.reading import Reader
 from kb.drift.schedule import InvalidSchedule, looks_per_year, parse
 from kb.drift.state import RUNS_BEFORE_UNCHECKED
+from kb.drift.watch import FIRST_LEVEL
 from kb.llm import clients
 from kb.llm.models import Target
 from kb.llm.queries import price_of
@@ -34,6 +50,11 @@ WORST_FIRST = (
 )
 HALTED = "halted"
 """Shown instead of a status while a monitor is kept from running by its own cases."""
+UNCHECKED = "unchecked"
+"""A mark beside the state: so many runs in a row told nothing that the state may be out of date."""
+OVER_BUDGET = "over_budget"
+"""A mark beside the state: the latest run was held back by a budget."""
+MARKS = (UNCHECKED, OVER_BUDGET)
 STATES = (
     Monitor.Status.DRIFTED,
     Monitor.Status.SUSPECT,
@@ -46,6 +67,8 @@ STATES = (
 USUAL_OUTPUT_TOKENS = 400
 """Of an answer, some 300 words, while the prompt has not been answered yet."""
 MONTHS = 12
+MOST_COMPARED_WITH = 30
+"""Usual answers of a case among which the one most like the answer of now is looked for."""
 
 
 def visible_to(person: User) -> QuerySet[Monitor]:
@@ -145,31 +168,58 @@ def is_unchecked(monitor: Monitor) -> bool:
     return monitor.missed_runs >= RUNS_BEFORE_UNCHECKED
 
 
-def shelf(person: User, *, state: str = "", department: str = "") -> QuerySet[Monitor]:
-    """The monitors a person may see, trouble first, the latest change first; '' filters nothing."""
-    rows = _of_department(visible_to(person), department)
+def shelf(
+    person: User, *, state: str = "", department: str = "", model: str = ""
+) -> QuerySet[Monitor]:
+    """The monitors a person may see, trouble first, the latest change first; '' filters nothing.
+
+    `state` is one of STATES or of MARKS.
+    """
+    rows = _narrowed(visible_to(person), department, model)
     if state:
         rows = rows.filter(_is_in(state))
     rank = Case(*(When(_is_in(name), then=Value(place)) for place, name in enumerate(STATES)))
     return rows.order_by(rank, "-missed_runs", "-status_since", "-pk")
 
 
-def counts(person: User, *, department: str = "") -> Mapping[str, int]:
-    """How many monitors are in each of STATES, in that order; one query."""
-    rows = _of_department(visible_to(person), department)
-    asked = {str(state): Count("pk", filter=_is_in(state)) for state in STATES}
+def counts(person: User, *, department: str = "", model: str = "") -> Mapping[str, int]:
+    """How many monitors are in each of STATES, in that order, then in each of MARKS; one query.
+
+    Each monitor is in one state; marks come on top.
+    """
+    rows = _narrowed(visible_to(person), department, model)
+    asked = {str(state): Count("pk", filter=_is_in(state)) for state in (*STATES, *MARKS)}
     return dict(rows.order_by().aggregate(**asked))
 
 
-def _of_department(rows: QuerySet[Monitor], slug: str) -> QuerySet[Monitor]:
-    if not slug:
-        return rows
-    return rows.filter(prompt__in=Prompt.objects.filter(departments__slug=slug).values("pk"))
+def models_watched(person: User) -> list[str]:
+    """Names of the models that monitors this person may see ask, in order."""
+    names = visible_to(person).order_by("target__model").values_list("target__model", flat=True)
+    return list(names.distinct())
+
+
+def _narrowed(rows: QuerySet[Monitor], department: str, model: str) -> QuerySet[Monitor]:
+    """The rows of a department and a model, each with `last_status`, how its latest run ended."""
+    latest = Run.objects.filter(monitor=OuterRef("pk"), status__in=Run.FINAL)
+    rows = rows.annotate(last_status=Subquery(latest.order_by("-slot").values("status")[:1]))
+    if department:
+        rows = rows.filter(
+            prompt__in=Prompt.objects.filter(departments__slug=department).values("pk")
+        )
+    return rows.filter(target__model=model) if model else rows
 
 
 def _is_in(state: str) -> Q:
-    """The monitors `state_of` puts into this state."""
-    return Q(halt__gt="") if state == HALTED else Q(halt="", status=state)
+    """The monitors `state_of` puts into this state, or that have this mark."""
+    match state:
+        case "halted":
+            return Q(halt__gt="")
+        case "unchecked":
+            return Q(missed_runs__gte=RUNS_BEFORE_UNCHECKED)
+        case "over_budget":
+            return Q(last_status=Run.Status.OVER_BUDGET)
+        case _:
+            return Q(halt="", status=state)
 
 
 def unwatched_prompts(person: User, most: int) -> list[Prompt]:
@@ -197,6 +247,10 @@ class Night:
     passed: int = 0
     judged: int = 0
     """Answers that passed, of those with a verdict."""
+    likeness: float | None = None
+    """How alike its answers are to the usual ones, from 0 to 1; None where that was not measured."""
+    is_notice: bool = False
+    """A change that is certain and too small, or too short, to tell anybody."""
 
 
 def history(monitor: Monitor, most: int) -> list[Night]:
@@ -252,6 +306,7 @@ def _night(run: Run, passed: int, judged: int) -> Night:
         usual=rate if is_baseline else (report.pass_rate_baseline if report else None),
         passed=passed,
         judged=judged,
+        is_notice=report is not None and report.severity == DriftReport.Severity.NOTICE,
     )
 
 
@@ -309,12 +364,15 @@ class Progress:
 def progress(run: Run) -> Progress:
     """How many answers of a run have come, failed ones included (two queries)."""
     cases = run.monitor.cases.filter(is_retired=False).count()
-    return Progress(run.completions.count(), cases * run.repeats)
+    wanted = sum(
+        sum(session.values()) if session else cases * run.repeats for session in run.plan or [{}]
+    )
+    return Progress(run.completions.count(), wanted)
 
 
 @dataclass(frozen=True)
 class BaselineFacts:
-    """What stands behind a comparison: answers with a verdict, and the sessions they come from."""
+    """What stands behind a comparison: answers of the baseline, and the sessions they come from."""
 
     answers: int
     sessions: int
@@ -328,8 +386,7 @@ def baseline_facts(monitor: Monitor) -> BaselineFacts:
         run__baseline=monitor.baseline_id,
         run__baseline__isnull=False,
         run__kind=Run.Kind.BASELINE,
-        is_passed__isnull=False,
-    )
+    ).exclude(outcome=Completion.Outcome.MISSING)
     per_case = list(answers.values_list("case").annotate(Count("pk")).order_by())
     sessions = answers.aggregate(Count("run", distinct=True))["run__count"]
     return BaselineFacts(
@@ -347,6 +404,15 @@ def failures_to_notice(answers_per_case: int) -> int:
     (kb.drift.verdict.stratified_pass_test). Needs at least one answer per case.
     """
     return math.ceil(round(math.log(2 / ALPHA, answers_per_case + 1), 9))
+
+
+def sees_in_a_night(cases: int, answers_per_case: int) -> bool:
+    """Whether one night with all answers changed is rare enough to be looked at again.
+
+    With n usual answers of each of k cases, no relabelling of one new answer each is rarer than
+    1/(n+1)^k (kb.drift.detector); fewer cases need several nights to add up.
+    """
+    return cases > 0 and (answers_per_case + 1.0) ** -cases <= FIRST_LEVEL
 
 
 @dataclass(frozen=True)
@@ -417,18 +483,43 @@ class CaseChange:
 
 
 def case_changes(run: Run) -> list[CaseChange]:
-    """Every case of a compared run with an answer of then and of now, changed ones first."""
+    """Every case of a compared run with its answer of now, changed ones first.
+
+    A changed case comes with the usual answer that is most like the one of now: what differs from
+    that one differs from all.
+    """
     report = _report(run)
     changed = list(report.changed_cases) if report else []
     now = _by_case(run.completions.all())
-    then = (
-        _by_case(Completion.objects.filter(run__baseline=run.baseline, run__kind=Run.Kind.BASELINE))
-        if run.baseline_id
-        else {}
-    )
-    cases = TestCase.objects.filter(pk__in=set(now) | set(then)).order_by("position", "pk")
+    usual = Completion.objects.none()
+    if report is not None:
+        usual = (
+            Completion.objects.filter(run__baseline=report.baseline_id)
+            .filter(Q(run__is_usual=True) | Q(run__kind=Run.Kind.BASELINE))
+            .exclude(run=run)
+        )
+    counted = {
+        case: (passed, judged)
+        for case, passed, judged in usual.order_by()
+        .values("case")
+        .annotate(
+            passed=Count("pk", filter=Q(is_passed=True)),
+            judged=Count("pk", filter=Q(is_passed__isnull=False)),
+        )
+        .values_list("case", "passed", "judged")
+    }
+    then = _by_case(usual.filter(case__in=changed)) if changed else {}
+    cases = TestCase.objects.filter(pk__in=set(now) | set(counted)).order_by("position", "pk")
+    reader = Reader()
     found = [
-        _case_change(case, case.pk in changed, then.get(case.pk, []), now.get(case.pk, []))
+        _case_change(
+            case,
+            is_changed=case.pk in changed,
+            counted=counted.get(case.pk, (0, 0)),
+            then=then.get(case.pk, [])[-MOST_COMPARED_WITH:],
+            now=now.get(case.pk, []),
+            reader=reader,
+        )
         for case in cases
     ]
     rank = {pk: position for position, pk in enumerate(changed)}
@@ -437,33 +528,41 @@ def case_changes(run: Run) -> list[CaseChange]:
 
 def _by_case(completions: QuerySet[Completion]) -> dict[int, list[Completion]]:
     found: dict[int, list[Completion]] = {}
-    for completion in completions.order_by("case", "run__slot", "repeat"):
+    for completion in completions.order_by("case", "run__slot", "session", "repeat"):
         found.setdefault(completion.case_id, []).append(completion)
     return found
 
 
 def _case_change(
-    case: TestCase, is_changed: bool, then: Sequence[Completion], now: Sequence[Completion]
+    case: TestCase,
+    *,
+    is_changed: bool,
+    counted: tuple[int, int],
+    then: Sequence[Completion],
+    now: Sequence[Completion],
+    reader: Reader,
 ) -> CaseChange:
-    def judged(rows: Sequence[Completion]) -> list[Completion]:
-        return [row for row in rows if row.is_passed is not None]
-
+    answer = now[0] if now else None
     return CaseChange(
         case=case,
         is_changed=is_changed,
-        baseline_passed=sum(bool(row.is_passed) for row in then),
-        baseline_judged=len(judged(then)),
+        baseline_passed=counted[0],
+        baseline_judged=counted[1],
         passed=sum(bool(row.is_passed) for row in now),
-        judged=len(judged(now)),
-        answer=now[0] if now else None,
-        baseline_answer=_usual(then),
+        judged=sum(row.is_passed is not None for row in now),
+        answer=answer,
+        baseline_answer=_nearest(answer, then, reader),
     )
 
 
-def _usual(rows: Sequence[Completion]) -> Completion | None:
-    """An answer of the baseline that stands for it: a passing one when there is one."""
+def _nearest(
+    answer: Completion | None, rows: Sequence[Completion], reader: Reader
+) -> Completion | None:
+    """The usual answer most like this one, of those that are answers where there are any."""
     answered = [row for row in rows if row.outcome == Completion.Outcome.ANSWERED] or list(rows)
-    return next((row for row in answered if row.is_passed), answered[0] if answered else None)
+    if answer is None or not answered:
+        return answered[0] if answered else None
+    return answered[severity.nearest(answer.text, [row.text for row in answered], reader)]
 
 
 def answers_of(run: Run) -> list[tuple[TestCase, list[Completion]]]:
@@ -492,3 +591,119 @@ def last_runs(monitor_ids: Collection[int]) -> Mapping[int, Run]:
 def monitors_of(prompt: Prompt) -> QuerySet[Monitor]:
     """The monitors of a prompt; its visibility is the prompt's."""
     return prompt.monitors.select_related("target__connection", "version", "baseline")
+
+
+# --- Likeness ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the answers of each night are to the usual ones, from 0 to 1.
+
+    `low` and `high` are the 5 and 95 % points of the usual nights; None with fewer than
+    LEAST_USUAL_NIGHTS of them, which say nothing about what is usual.
+    """
+
+    by_run: Mapping[int, float]
+    low: float | None
+    high: float | None
+
+
+LEAST_USUAL_NIGHTS = 5
+MOST_MEASURED = 300_000
+"""Characters read for one chart, newest nights first; a second of work would keep a page waiting."""
+_BAND = (0.05, 0.95)
+
+
+def likeness(monitor: Monitor, nights: Sequence[Night]) -> Likeness:
+    """Measure the nights against the usual answers of today's baseline (one query).
+
+    Each case counts once; an answer is never compared with those of its own night.
+    """
+    wanted = [night.run_id for night in nights if night.status == Run.Status.DONE]
+    rows = (
+        Completion.objects.filter(run__in=wanted, run__baseline=monitor.baseline_id, session=0)
+        .filter(case__is_retired=False)
+        .exclude(outcome=Completion.Outcome.MISSING)
+        .order_by("-run__slot", "case", "repeat")
+        .values_list("run_id", "case_id", "run__is_usual", "text")
+    )
+    if monitor.baseline_id is None:
+        return Likeness({}, None, None)
+    found: list[likenesses.Answer] = []
+    read = 0
+    for run_id, case_id, is_usual, text in rows.iterator(chunk_size=500):
+        read += len(text)
+        if read > MOST_MEASURED:
+            break
+        found.append(likenesses.Answer(run_id, case_id, is_usual, text))
+    by_run = likenesses.of_nights(found)
+    usual = {answer.night for answer in found if answer.is_usual}
+    levels = [share for run_id, share in by_run.items() if run_id in usual]
+    if len(levels) < LEAST_USUAL_NIGHTS:
+        return Likeness(by_run, None, None)
+    low, high = likenesses.quantiles(levels, _BAND)
+    return Likeness(by_run, low, high)
+
+
+def learnt(monitor: Monitor) -> int:
+    """Answers of each case that a monitor which learns over nights has so far; 0 before the first."""
+    return answers_of_each_case(monitor, monitor.baseline) if monitor.baseline else 0
+
+
+# --- Incidents --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Involved:
+    """A prompt of an incident, as far as the reader may see it, with its latest report in it."""
+
+    monitor: Monitor
+    report: DriftReport
+
+
+def incidents(person: User, *, is_open: bool | None = None) -> QuerySet[Incident]:
+    """Incidents with a prompt this person may read, open ones first, the latest first.
+
+    One that no report belongs to (only all prompts of a model together told it) is for whoever may
+    see a monitor on that model. `is_open` None gives all.
+    """
+    seen = visible_to(person).order_by()
+    told = DriftReport.objects.filter(incident=OuterRef("pk"), run__monitor__in=seen.values("pk"))
+    anybody = DriftReport.objects.filter(incident=OuterRef("pk"))
+    rows = Incident.objects.select_related("target__connection").filter(
+        Exists(told) | (~Exists(anybody) & Q(is_of_model=True, target__in=seen.values("target")))
+    )
+    if is_open is not None:
+        rows = rows.filter(closed__isnull=is_open)
+    return rows.order_by(F("closed").desc(nulls_first=True), "-opened", "-pk")
+
+
+def incident_by_id(person: User, pk: int) -> Incident:
+    """One incident. Raises NotFound, also when it exists for others only."""
+    found = incidents(person).filter(pk=pk).first()
+    if found is None:
+        raise NotFound(_("There is no incident %(pk)s here.") % {"pk": pk})
+    return found
+
+
+def involved(person: User, incident_ids: Collection[int]) -> Mapping[int, list[Involved]]:
+    """Incident id to its monitors this person may see, the gravest first (two queries)."""
+    seen = {
+        monitor.pk: monitor
+        for monitor in visible_to(person).filter(runs__report__incident__in=incident_ids).distinct()
+    }
+    reports = (
+        DriftReport.objects.filter(incident__in=incident_ids, run__monitor__in=seen)
+        .select_related("run")
+        .order_by("incident_id", "run__monitor_id", "-run__slot")
+        .distinct("incident_id", "run__monitor_id")
+    )
+    found: dict[int, list[Involved]] = {pk: [] for pk in incident_ids}
+    for report in reports:
+        if report.incident_id is not None:
+            found[report.incident_id].append(Involved(seen[report.run.monitor_id], report))
+    rank = {name: place for place, name in enumerate(DriftReport.Severity.values)}
+    for rows in found.values():
+        rows.sort(key=lambda one: (rank.get(one.report.severity, len(rank)), one.monitor.pk))
+    return found

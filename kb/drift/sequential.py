@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-EARLY_SHARE = 0.5
-"""Half of a year's allowance is spread evenly over its looks; the other half falls as 1/look,
-because a change soon after the baseline has few earlier answers to be seen against."""
+EARLY_SHARE = 0.8
+"""This part of a year's allowance falls as 1/look and the rest is spread evenly: a change soon
+after the baseline has few earlier answers to be seen against, a late one has hundreds."""
 SMALLEST_P = 1e-300
 
 

@@ -50,16 +50,17 @@ from kb.drift.windows import Pool, between, comparison
 
 type Phase = Literal["learning", "stable", "suspect", "drifted"]
 type Verdict = Literal["learning", "stable", "suspect", "drifted", "notice", "incomplete"]
-type Route = Literal["tonight", "accumulated", "one_case", "weekly_audit"]
+type Route = Literal["tonight", "accumulated", "one_case", "audit"]
 type When = Literal["soon", "next_night"]
 
 SHARES: Final[Mapping[Route, float]] = {
-    "tonight": 0.35,
-    "accumulated": 0.25,
+    "tonight": 0.20,
+    "accumulated": 0.15,
     "one_case": 0.30,
-    "weekly_audit": 0.10,
+    "audit": 0.35,
 }
-"""How the budget is divided. Most changes are seen at once; a single case is hardest to see."""
+"""How the budget is divided. A change of everything is seen with the smallest part; single cases
+and roll-outs to a part of the calls are what is hard to see."""
 LEAST_LIBRARY = 300 * 365
 """Looks a year that a library is taken to have at least. With one monitor of its own the same
 budget would allow 2.7 wrong suspicions in a thousand nights; nobody would believe the third. The
@@ -73,8 +74,13 @@ METER_TO_SUSPECT = 60.0
 most."""
 SURE_PART = 0.25
 """Of that evidence, what must be left when ties are counted as nothing instead of drawn by lot."""
-AUDIT_EVERY, AUDIT_WINDOW, AUDIT_REFERENCE = 7, 7, 30
-"""Nights."""
+AUDITS: Final = (6, 9, 12)
+"""Nights that are taken together and set against all before them, AUDIT_EVERY nights."""
+AUDIT_EVERY = 3
+AUDIT_FIRST_LEVEL = 0.005
+CREEP_EVERY, CREEP_WINDOW, CREEP_REFERENCE = 7, 7, 30
+"""Nights: each week the last week is set against the first month, to see change in small steps."""
+CREEP_SHARE = 0.2
 MOST_UNUSUAL = 1.5
 """Of n answers, one with a chance below this part of n is the most unusual, with no second."""
 WINDOWS: Final = {3: 1, 6: 3, 12: 6}
@@ -85,17 +91,23 @@ LEAST_BEFORE_WINDOW = 4
 CASE_STAGES: Final = (2, 6, 10, 10, 12, 12)
 """Answers a case is asked for on the nights after it became suspicious: few at first, because
 most such cases turn out to be nothing."""
-PROMPT_STAGES = 6
-CASE_FUTILE: Final = (0.2, 0.1, 0.05, 0.03, 0.02)
-PROMPT_FUTILE: Final = (0.4, 0.25, 0.15, 0.08, 0.05)
+CASE_FUTILE: Final = (0.2, 0.1, 0.05, 0.03, 0.02, 0.0)
+PROMPT_FUTILE: Final = (0.4, 0.25, 0.15, 0.08, 0.05, 0.0)
 """Where the new answers are more usual than this after so many sessions, a suspicion is dropped.
 A roll-out to a fifth of the calls shows slowly."""
-STAGE_SHARE = 0.5
-"""Part of the remaining level spent by each comparison of a suspicion."""
+CASE_SPENDING: Final = (0.1, 0.1, 0.2, 0.2, 0.2, 0.2)
+PROMPT_SPENDING: Final = (0.2, 0.1, 0.1, 0.15, 0.2, 0.25)
+"""Part of the level that each comparison of a suspicion may spend. What it does not need because
+nothing could have been seen yet goes to the next ones. A change of everything is clear at once
+with the smallest part; a roll-out to a fifth of the calls needs all the answers."""
+PROMPT_STAGES: Final = (3, 3, 5, 5, 5, 5)
+"""Answers of each case; the first time as few as can decide."""
 EXTRA_SHARE = 0.06
 """Of the planned calls, what may be spent on first looks at single cases that look odd."""
 MOST_SUSPICIOUS_CASES = 3
 """More cases at once are a matter of the whole prompt."""
+CLEARLY = 20.0
+"""How much smaller than needed a chance should be able to get."""
 RETURNED_NIGHTS = 2
 RETURNED_LIKE_BEFORE, RETURNED_UNLIKE_DRIFT = 0.2, 0.01
 MOST_HISTORY = 50
@@ -440,7 +452,10 @@ def _tested(
     cases = suspicion.cases or state.ready()
     before = between(state.all, state.memory.epoch_from, suspicion.reference_until)
     after = between(state.all, suspicion.since + 1, state.number)
-    level = suspicion.level * STAGE_SHARE
+    single = suspicion.route == "one_case"
+    parts = CASE_SPENDING if single else PROMPT_SPENDING
+    # Of what is left: parts that were not spent so far are spread over the ones to come.
+    level = suspicion.level * parts[suspicion.stage] / sum(parts[suspicion.stage :])
     found = state.look(cases, before, after, alpha=max(level / 2, 1e-7))
     # What even a full change could not reach yet is kept for when there are more answers.
     clearest = _clearest(
@@ -457,10 +472,10 @@ def _tested(
     )
     if spent > 0.0 and found.p <= level:
         return tested, "alarm"
-    stages = len(CASE_STAGES) if suspicion.route == "one_case" else PROMPT_STAGES
-    limits = CASE_FUTILE if suspicion.route == "one_case" else PROMPT_FUTILE
-    futile = max(limits[min(suspicion.stage, len(limits) - 1)], 2 * clearest)
-    return tested, "open" if tested.stage < stages and found.p <= futile else "dropped"
+    limits = CASE_FUTILE if single else PROMPT_FUTILE
+    if tested.stage >= len(parts) or found.p > max(limits[suspicion.stage], 2 * clearest):
+        return tested, "dropped"
+    return tested, "open"
 
 
 def _alarm(state: _Session, suspicion: Suspicion) -> Judgement:
@@ -526,7 +541,7 @@ def _look(state: _Session) -> Look:
     chances = dict(zip(ready, found.cases, strict=True))
     single = {case: p for case, p in chances.items() if len(state.new[case]) == 1}
     raised = _tonight(state, found, number) or _accumulated(state, found, number)
-    if raised is None and number % AUDIT_EVERY == 0:
+    if raised is None:
         raised = _audit(state, number)
     suspicions = (raised,) if raised else memory.suspicions + _single_cases(state, single, number)
     state.memory = replace(state.memory, looks=number, suspicions=suspicions)
@@ -591,27 +606,45 @@ def _accumulated(state: _Session, found: Look, number: int) -> Suspicion | None:
 
 
 def _audit(state: _Session, number: int) -> Suspicion | None:
-    """The last week against the first month."""
+    """Several nights together: the last ones against all before, the last week against the first
+    month."""
+    allowed = state.policy.allowance("audit").at(number)
     sessions = sorted({one.session for samples in state.all.values() for one in samples})
-    if len(sessions) <= AUDIT_WINDOW:
+    if number % CREEP_EVERY == 0 and len(sessions) > CREEP_REFERENCE + CREEP_WINDOW:
+        until, begin = sessions[CREEP_REFERENCE - 1], sessions[-CREEP_WINDOW]
+        part = CREEP_EVERY * CREEP_SHARE * allowed
+        p = _audited(state, until, begin, alpha=part / 2)
+        if p <= part:
+            return _of_audit(state, p, CONFIRMATION_LEVEL, until=until)
+    if number % AUDIT_EVERY != 0:
         return None
-    begin = sessions[-AUDIT_WINDOW]
-    until = sessions[:-AUDIT_WINDOW][:AUDIT_REFERENCE][-1]
+    windows = [window for window in AUDITS if window <= number]
+    part = AUDIT_EVERY * (1 - CREEP_SHARE) * allowed / len(AUDITS)
+    for window in windows:
+        p = _audited(state, sessions[-window - 1], sessions[-window], alpha=part)
+        level = second_level(p, allowed=part, first=AUDIT_FIRST_LEVEL, most=CONFIRMATION_LEVEL)
+        if level > 0.0:
+            return _of_audit(state, p, level, until=state.number)
+    return None
+
+
+def _audited(state: _Session, until: int, begin: int, *, alpha: float) -> float:
+    """Chance of the sessions since ``begin`` against those up to ``until``."""
     before = between(state.all, state.memory.epoch_from, until)
     after = between(state.all, begin, state.number)
-    allowed = AUDIT_EVERY * state.policy.allowance("weekly_audit").at(number)
-    ready = [case for case in state.ready() if len(before[case]) >= state.policy.baseline_samples]
-    found = state.look(ready, before, after, alpha=max(allowed / 2, 1e-6))
-    if found.p > allowed:
-        return None
+    ready = [case for case in state.ready() if before[case]]
+    return state.look(ready, before, after, alpha=max(alpha, 1e-6)).p
+
+
+def _of_audit(state: _Session, p: float, level: float, *, until: int) -> Suspicion:
     return Suspicion(
-        route="weekly_audit",
+        route="audit",
         cases=(),
         since=state.number,
         reference_until=until,
-        level=CONFIRMATION_LEVEL,
-        p=found.p,
-        is_direct=True,
+        level=level,
+        p=p,
+        is_direct=level >= CONFIRMATION_LEVEL,
         waits_for_night=True,
     )
 
@@ -804,7 +837,7 @@ def _wanted(memory: Memory, cases: Sequence[int], answers: Pool | None = None) -
         return Wanted(samples)
     for suspicion in memory.suspicions:
         if suspicion.cases:
-            count = CASE_STAGES[min(suspicion.stage, len(CASE_STAGES) - 1)]
+            count = CASE_STAGES[suspicion.stage]
             samples.update(dict.fromkeys(suspicion.cases, count))
     for suspicion in _of_prompt(memory.suspicions):
         count = _answers_to_decide(suspicion, cases, answers or {})
@@ -833,12 +866,14 @@ def _answers_to_decide(suspicion: Suspicion, cases: Sequence[int], answers: Pool
         for case in cases
         if (count := sum(one.session <= suspicion.reference_until for one in answers.get(case, ())))
     ]
-    least = 1 if suspicion.is_direct and suspicion.stage == 0 else 3
+    if suspicion.stage > 0:
+        return PROMPT_STAGES[suspicion.stage]
     for count in (1, 2, 3, 5):
         clearest = _clearest([(size, count) for size in sizes], suspicion.changed)
-        if count >= least and clearest <= suspicion.level / 20:
+        is_enough = suspicion.is_direct or count >= PROMPT_STAGES[0]
+        if is_enough and clearest <= suspicion.level * PROMPT_SPENDING[0] / CLEARLY:
             return count
-    return 5
+    return PROMPT_STAGES[-1]
 
 
 def _remembered(memory: Memory, *events: Event) -> tuple[Event, ...]:

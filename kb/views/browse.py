@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -75,6 +76,10 @@ def prompts(request: HttpRequest) -> HttpResponse:
     context = _context(person, address, results) | {"is_fragment": is_fragment}
     template = "prompts/list.html#results" if is_fragment else "prompts/list.html"
     response = render(request, template, context)
+    # One address, two answers: without this, Back may show results without their page.
+    patch_vary_headers(response, ("HX-Request", "HX-Target"))
+    if is_fragment:
+        response["Cache-Control"] = "no-store"
     if request.headers.get("HX-Trigger") == "finding":
         # What was typed stands in the address at its shortest, without empty fields.
         response["HX-Replace-Url"] = reverse("prompts") + url_of(address)

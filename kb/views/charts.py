@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
@@ -15,6 +15,8 @@ _NARROW = (340, 230, 44, 10, 28, 14)
 """Width, height, then the margins left, right, bottom, top, in SVG units. The narrow one is for
 phones, where the large one would shrink its words beyond reading."""
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_THINNEST_BAND = 2.0
+"""Usual nights may all be the same; a strip of no height would not be seen."""
 _DATES = {_LARGE: 6, _NARROW: 3}
 """How many dates fit under a chart."""
 
@@ -70,6 +72,7 @@ class Chart:
     left: str
     right: str
     top: str
+    plot_width: str
     plot_height: str
     foot: str
     points: Sequence[Point]
@@ -79,6 +82,10 @@ class Chart:
     ticks: Sequence[Tick]
     dates: Sequence[DateTick]
     spans: Sequence[Span]
+    band: tuple[float, float] | None = None
+    """Where usual nights lie; `band_y` and `band_height` draw it."""
+    band_y: str = ""
+    band_height: str = ""
 
     @property
     def is_one_day(self) -> bool:
@@ -96,6 +103,22 @@ def pass_rate_chart(nights: Sequence[Night], *, is_small: bool, is_narrow: bool 
     """A chart of the share of checks passed, run by run, evenly spaced."""
     size = _SMALL if is_small else _NARROW if is_narrow else _LARGE
     return _Drawing(nights, size).chart()
+
+
+def likeness_chart(
+    nights: Sequence[Night],
+    band: tuple[float, float] | None,
+    *,
+    is_narrow: bool = False,
+) -> Chart:
+    """A chart of how alike the answers are to the usual ones, with the band of usual nights."""
+    shown = [replace(night, pass_rate=night.likeness, usual=None) for night in nights]
+    drawing = _Drawing(shown, _NARROW if is_narrow else _LARGE)
+    chart = drawing.chart()
+    if band is None:
+        return chart
+    y, height = drawing.band(*band)
+    return replace(chart, band=band, band_y=y, band_height=height)
 
 
 class _Drawing:
@@ -120,6 +143,7 @@ class _Drawing:
             left=str(self.left),
             right=str(self.width - self.right),
             top=str(self.top),
+            plot_width=str(self.width - self.left - self.right),
             plot_height=str(self.height - self.top - self.bottom),
             foot=str(self.height - 8),
             points=[self._point(place, night) for place, night in enumerate(self.nights)],
@@ -133,6 +157,11 @@ class _Drawing:
             dates=self._dates(),
             spans=list(self._spans()),
         )
+
+    def band(self, low: float, high: float) -> tuple[str, str]:
+        """Top and height of the strip between two levels."""
+        top, bottom = self._y(high), self._y(low)
+        return _text(top), _text(max(bottom - top, _THINNEST_BAND))
 
     def _x(self, place: float) -> float:
         span = max(1, len(self.nights) - 1)

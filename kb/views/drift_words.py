@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
-from django.utils import formats
+from django.utils import formats, timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from kb.drift import assertions
+from kb.drift import assertions, features, watch
 from kb.drift.assertions import MODEL_TYPES, Assertion, Facts, Reason
-from kb.drift.models import Completion, DriftReport, TestCase
+from kb.drift.models import Completion, DriftReport, Monitor, TestCase
 from kb.drift.queries import CaseChange
 from kb.forms.check_words import rule_words, seen_words, whole
 from kb.prompts.models import PromptVersion
@@ -23,6 +24,8 @@ from kb.templatetags.retex import percent
 RAREST = 1_000_000
 """Beyond one in a million a chance is no longer told apart: the model behind it is not that exact."""
 SIGNIFICANT_DIGITS = 2
+RAREST_WORTH_SAYING = 0.05
+"""A chance above one in 20 convinces nobody and is left out."""
 SHORTEST_MS = 100
 LONGEST_VALUE = 2_000
 """Characters of a test case's value on a page about answers; all of it is where cases are edited."""
@@ -268,80 +271,277 @@ class Stretch:
 
 @dataclass(frozen=True)
 class VerdictWords:
-    """What the latest comparison says: a headline, what moved, and how likely that is by chance."""
+    """What the latest comparison says to somebody who has never heard of a test.
+
+    `headline`, then `moved` (what changed, in figures) and `chance` (how likely that is by itself,
+    or what comes next). `routes` tell how it was noticed, `hints` what the provider says of itself.
+    """
 
     headline: str
     moved: str
     chance: str
+    severity: str = ""
+    routes: Sequence[str] = ()
+    hints: Sequence[str] = ()
 
 
-def verdict_words(report: DriftReport, *, passed: int, judged: int, usual: int) -> VerdictWords:
-    """Two sentences on a judged report; `passed` of `judged` answers now, `usual` in the baseline.
+@dataclass(frozen=True)
+class Counted:
+    """Answers behind a verdict: `passed` of `judged` now, `usual` judged before; cases in all."""
 
-    Worse and better are said only where the report has a direction.
+    passed: int
+    judged: int
+    usual: int
+    cases: int
+
+
+def verdict_of(
+    report: DriftReport | None, changes: Sequence[CaseChange], monitor: Monitor | None = None
+) -> VerdictWords | None:
+    """The words on a report with all its cases; None without one that was judged.
+
+    With the monitor they also tell since when, and when it asks again.
     """
-    moved = _moved(report, passed, judged, usual)
-    if report.verdict == DriftReport.Verdict.SUSPECT:
-        return VerdictWords(
-            _("Something may have changed"),
-            moved,
-            _("It may still be chance; the next runs will tell."),
-        )
-    if report.verdict == DriftReport.Verdict.STABLE:
-        return VerdictWords(_("The answers are as they were"), moved, _stable_chance(report))
-    if report.direction == DriftReport.Direction.WORSE:
-        chance = _("Had nothing changed, so few passes would come up %(odds)s times.")
-        return VerdictWords(
-            _("The answers have become worse"),
-            moved,
-            chance % {"odds": odds(report.p_worse or 0.0)},
-        )
-    if report.direction == DriftReport.Direction.BETTER:
-        chance = _("Had nothing changed, so many passes would come up %(odds)s times.")
-        return VerdictWords(
-            _("The answers have become better"),
-            moved,
-            chance % {"odds": odds(report.p_better or 0.0)},
-        )
-    return VerdictWords(_("The answers have changed"), moved, "")
-
-
-def verdict_of(report: DriftReport | None, changes: Sequence[CaseChange]) -> VerdictWords | None:
-    """The words on a report with all its cases; None without one that was judged."""
     if report is None or report.verdict == DriftReport.Verdict.NOT_JUDGED:
         return None
-    return verdict_words(
-        report,
+    counted = Counted(
         passed=sum(change.passed for change in changes),
         judged=sum(change.judged for change in changes),
         usual=sum(change.baseline_judged for change in changes),
+        cases=len(changes),
+    )
+    return verdict_words(report, counted, monitor)
+
+
+def verdict_words(
+    report: DriftReport, counted: Counted, monitor: Monitor | None = None
+) -> VerdictWords:
+    """A headline and two short paragraphs on a judged report.
+
+    Worse and better are said only where the report has that direction.
+    """
+    passes = _passes(report, counted)
+    match report.verdict:
+        case DriftReport.Verdict.DRIFTED:
+            words = VerdictWords(
+                str(_HEADLINES.get(report.direction, _HEADLINES["changed"])),
+                " ".join(filter(None, [*_size(report, counted, monitor), passes])),
+                " ".join(filter(None, [_main_difference(report), _night_chance(report)])),
+                severity=str(_SEVERITIES.get(report.severity, "")),
+            )
+        case DriftReport.Verdict.SUSPECT:
+            words = VerdictWords(_("Something may have changed"), passes, _asks_again(monitor))
+        case _ if report.severity == DriftReport.Severity.NOTICE:
+            words = VerdictWords(_("The answers are as they were"), passes, _notice(report))
+        case _:
+            words = VerdictWords(_("The answers are as they were"), passes, _usual(report))
+    is_quiet = report.verdict == DriftReport.Verdict.STABLE
+    return replace(
+        words,
+        routes=() if is_quiet else [str(_ROUTES[one]) for one in report.routes if one in _ROUTES],
+        hints=provider_hints(report),
     )
 
 
-def _moved(report: DriftReport, passed: int, judged: int, usual: int) -> str:
-    words = {
+_HEADLINES: Mapping[str, Promise] = {
+    "worse": gettext_lazy("The answers have become worse"),
+    "better": gettext_lazy("The answers have become better"),
+    "changed": gettext_lazy("The answers have changed"),
+}
+_SEVERITIES: Mapping[str, Promise] = {
+    "critical": gettext_lazy("Critical: look at it today"),
+    "major": gettext_lazy("Major: most people would notice"),
+    "minor": gettext_lazy("Minor: visible, but small"),
+}
+_ROUTES: Mapping[str, Promise] = {
+    "tonight": gettext_lazy("noticed in one night"),
+    "accumulated": gettext_lazy("added up over several nights"),
+    "one_case": gettext_lazy("noticed in a single test case"),
+    "audit": gettext_lazy("found by looking back over many nights"),
+}
+
+
+def _passes(report: DriftReport, counted: Counted) -> str:
+    if not counted.judged or report.pass_rate is None or report.pass_rate_baseline is None:
+        return ""
+    return ngettext(
+        "%(now)s of the answers pass all their checks (%(passed)s of %(judged)s); usually it is %(before)s (of %(usual)s answer).",
+        "%(now)s of the answers pass all their checks (%(passed)s of %(judged)s); usually it is %(before)s (of %(usual)s answers).",
+        counted.usual,
+    ) % {
         "now": percent(report.pass_rate),
         "before": percent(report.pass_rate_baseline),
-        "passed": whole(passed),
-        "judged": whole(judged),
-        "usual": whole(usual),
+        "passed": whole(counted.passed),
+        "judged": whole(counted.judged),
+        "usual": whole(counted.usual),
     }
-    return (
-        ngettext(
-            "%(now)s of the answers pass all their checks (%(passed)s of %(judged)s); in the baseline it was %(before)s (of %(usual)s answer).",
-            "%(now)s of the answers pass all their checks (%(passed)s of %(judged)s); in the baseline it was %(before)s (of %(usual)s answers).",
-            usual,
+
+
+def _size(report: DriftReport, counted: Counted, monitor: Monitor | None) -> Iterator[str]:
+    """Since when, how much less alike, and in how many cases."""
+    if monitor is not None and (since := changed_since(monitor)):
+        yield _("The answers changed on %(day)s.") % {"day": formats.date_format(since, "j F Y")}
+    effect = report.facts.get("effect") or {}
+    usual, now = effect.get("similarity_usual"), effect.get("similarity_now")
+    if usual is not None and now is not None:
+        yield _("Usually they are %(usual)s alike from night to night, now %(now)s.") % {
+            "usual": percent(usual / 100),
+            "now": percent(now / 100),
+        }
+    changed = len(report.changed_cases)
+    if changed and counted.cases:
+        yield (
+            ngettext(
+                "%(changed)s of %(count)s test case changed.",
+                "%(changed)s of %(count)s test cases changed.",
+                counted.cases,
+            )
+            % {"changed": whole(changed), "count": whole(counted.cases)}
         )
-        % words
+
+
+def changed_since(monitor: Monitor) -> datetime | None:
+    """The night the drift that stands was first suspected, in the reader's time; None without one."""
+    drift = monitor.memory.get("drift") or {}
+    since = drift.get("since")
+    return None if since is None else timezone.localtime(datetime.fromtimestamp(since, UTC))
+
+
+def _night_chance(report: DriftReport) -> str:
+    """How rare such a night is when nothing has changed; nothing where another test spoke."""
+    if report.p is None or report.p > RAREST_WORTH_SAYING or "tonight" not in report.routes:
+        return ""
+    return _("Without any change, such a night would come up %(odds)s times.") % {
+        "odds": odds(report.p)
+    }
+
+
+def _asks_again(monitor: Monitor | None) -> str:
+    if monitor is not None and monitor.confirm_at is not None:
+        return _("It may still be chance: we ask again at %(time)s, and tell you only then.") % {
+            "time": formats.time_format(timezone.localtime(monitor.confirm_at), "H:i")
+        }
+    return _("It may still be chance: the next nights decide, on fresh answers.")
+
+
+def _notice(report: DriftReport) -> str:
+    if report.facts.get("effect"):
+        return _("A small change is certain, but too small to matter to anybody.")
+    return _(
+        "One night was unlike the others and did not repeat itself: a bad night of the service."
     )
 
 
-def _stable_chance(report: DriftReport) -> str:
-    if report.reason == "too_few_answers_to_tell":
-        return _("But there are too few answers for any change to show; add test cases.")
+def _usual(report: DriftReport) -> str:
+    if report.facts.get("has_returned"):
+        return _("They changed for a while and are again as before.")
+    if report.facts.get("suspicious_cases"):
+        return _("One test case answered unlike before, so it is asked more often for now.")
     if report.pass_rate == report.pass_rate_baseline:
-        return _("Nothing moved.")
+        return _("Nothing moved beyond what is usual.")
     return _("Such a difference comes up by chance alone.")
+
+
+# --- What differs -----------------------------------------------------------------------------
+
+_FEATURES: Mapping[str, Promise] = {
+    "characters": gettext_lazy("typical length in characters"),
+    "words": gettext_lazy("typical number of words"),
+    "lines": gettext_lazy("typical number of line breaks"),
+    "refusal": gettext_lazy("answers that refuse"),
+    "json": gettext_lazy("answers that are JSON"),
+    "code_block": gettext_lazy("answers with a code block"),
+    "bullets": gettext_lazy("typical number of bullet points"),
+    "numbered_items": gettext_lazy("typical number of numbered points"),
+    "heading": gettext_lazy("answers with headings"),
+    "bold": gettext_lazy("answers with bold words"),
+    "digits": gettext_lazy("share of digits"),
+    "capitals": gettext_lazy("share of capital letters"),
+    "punctuation": gettext_lazy("share of punctuation"),
+    "other_scripts": gettext_lazy("share of accented and foreign letters"),
+    "questions": gettext_lazy("typical number of questions"),
+    "ends_a_sentence": gettext_lazy("answers that end with a full stop"),
+    "first_person": gettext_lazy("typical number of “I”"),
+    "formula": gettext_lazy("answers with formulas"),
+}
+"""kb.drift.features.NAMES as a reader sees them."""
+
+
+def _main_difference(report: DriftReport) -> str:
+    """The feature that moved most and looks different when it is written down."""
+    for one in (report.facts.get("effect") or {}).get("features", ()):
+        name = one["name"]
+        before, after = (_feature_value(name, one[side]) for side in ("before", "after"))
+        if name in _FEATURES and before != after:
+            return _("Main difference: %(what)s, %(before)s → %(after)s.") % {
+                "what": _FEATURES[name],
+                "before": before,
+                "after": after,
+            }
+    return ""
+
+
+def _feature_value(name: str, value: float) -> str:
+    return whole(round(value)) if name in features.COUNTED else percent(value)
+
+
+def provider_hints(report: DriftReport) -> list[str]:
+    """What the provider says about itself that was different before: a hint, never a verdict."""
+    said = report.facts.get("provider_says") or {}
+    templates = {
+        "served_model": _("The provider now answers as %(now)s, before as %(before)s."),
+        "fingerprint": _("The provider’s fingerprint is now %(now)s, before %(before)s."),
+    }
+    found = [
+        template % {"now": ", ".join(said[name]["now"]), "before": ", ".join(said[name]["before"])}
+        for name, template in templates.items()
+        if name in said
+    ]
+    if count := len(said.get("input_tokens", {}).get("cases", ())):
+        found.append(
+            ngettext(
+                "The same question counts another number of tokens in %(count)s test case: the provider changed something around the model.",
+                "The same question counts another number of tokens in %(count)s test cases: the provider changed something around the model.",
+                count,
+            )
+            % {"count": whole(count)}
+        )
+    return found
+
+
+def budget_words(false_alarms: float) -> str:
+    """How many false alarms the library allows itself in a year, and how they are shared."""
+    shares = [
+        _("%(share)s for %(what)s") % {"share": percent(share), "what": _SPENT_ON[route]}
+        for route, share in watch.SHARES.items()
+    ]
+    return _(
+        "Over the whole library about %(number)s false alarm a year is to be expected at most, however many prompts are watched. It is shared out: %(shares)s."
+    ) % {
+        "number": formats.number_format(f"{false_alarms:g}", use_l10n=True),
+        "shares": ", ".join(shares),
+    }
+
+
+_SPENT_ON: Mapping[str, Promise] = {
+    "tonight": gettext_lazy("a single night"),
+    "accumulated": gettext_lazy("what adds up over nights"),
+    "one_case": gettext_lazy("single test cases"),
+    "audit": gettext_lazy("looking back over many nights"),
+}
+
+
+EVIDENCE_STEPS: Sequence[tuple[float, Promise]] = (
+    (0.34, gettext_lazy("Far from an alarm")),
+    (0.67, gettext_lazy("Some evidence, as chance brings it now and then")),
+    (0.999, gettext_lazy("Close to where we would ask again")),
+    (1.0, gettext_lazy("Enough to ask again before anybody is told")),
+)
+
+
+def evidence_words(share: float) -> str:
+    """How close the evidence gathered over the nights is to a second look, from 0 to 1."""
+    return str(next(words for most, words in EVIDENCE_STEPS if share <= most or most == 1.0))
 
 
 NOT_JUDGED: Mapping[str, str | Promise] = {

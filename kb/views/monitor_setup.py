@@ -52,8 +52,11 @@ def new(request: HttpRequest, slug: str) -> HttpResponse:
     prompt = prompts.by_slug(person, slug)
     must_monitor(person, prompt)
     report = report_on(person, prompt, request.GET.get("report", ""))
+    tried = tried_answer(person, prompt, request.GET.get("answer", ""))
     targets = list(llm.targets())
     version = version_to_watch(prompt, report, request.POST.get("version", ""))
+    if tried is not None:
+        version = tried.trial.version
     if not targets or version is None:
         return render(request, "drift/no_model.html", {"prompt": prompt})
     page = _SetupPage(request, prompt, version, targets)
@@ -62,7 +65,7 @@ def new(request: HttpRequest, slug: str) -> HttpResponse:
         draft = _first_draft(person, prompt, targets, others)
         if report is not None:
             return page.show(draft, **begin_with_report(draft, report, person, version))
-        if tried := tried_answer(person, prompt, request.GET.get("answer", "")):
+        if tried is not None:
             begin_with(draft, tried)
             others = []
         return page.show(draft, copied_from=others[0] if others else None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db import transaction
@@ -17,8 +18,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from kombu.exceptions import OperationalError as BrokerAway
 
 from accounts.models import Department, User
+from kb.community import rules as community_rules
 from kb.drift import actions, queries, rules
-from kb.drift.models import Completion, DriftReport, Monitor, Run, TestCase
+from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
 from kb.llm import queries as llm
 from kb.llm import rules as llm_rules
 from kb.prompts import diff
@@ -26,8 +28,9 @@ from kb.prompts import rules as prompt_rules
 from kb.prompts.models import PromptVersion
 from kb.tasks import drift as tasks
 from kb.views import drift_words as words
-from kb.views.charts import Chart, pass_rate_chart
+from kb.views.charts import Chart, likeness_chart, pass_rate_chart
 from kb.views.fragments import wants_fragment
+from kb.views.incidents import open_incidents
 from kb.views.monitor_setup import must_monitor, request_length
 from kb.views.people import signed_in
 
@@ -60,27 +63,35 @@ class Watched:
     judged: queries.Night | None
     """The latest run with something to show for it."""
     is_unchecked: bool
+    is_over_budget: bool
 
 
 @require_safe
 def monitors(request: HttpRequest) -> HttpResponse:
     """How the library is doing, trouble first."""
     person = signed_in(request)
-    state = _known(request.GET.get("state", ""), queries.STATES)
+    state = _known(request.GET.get("state", ""), (*queries.STATES, *queries.MARKS))
     departments = list(Department.objects.all())
     department = _known(request.GET.get("department", ""), [d.slug for d in departments])
-    counts = queries.counts(person, department=department)
-    rows = queries.shelf(person, state=state, department=department)
+    models = queries.models_watched(person)
+    model = _known(request.GET.get("model", ""), models)
+    counts = queries.counts(person, department=department, model=model)
+    rows = queries.shelf(person, state=state, department=department, model=model)
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "rows": _watched(list(page)),
         "page": page,
         "page_numbers": page.paginator.get_elided_page_range(page.number),
         "counts": counts,
-        "total": sum(counts.values()),
+        "total": sum(counts[name] for name in queries.STATES),
+        "marks": queries.MARKS,
         "state": state,
         "department": department,
         "departments": departments,
+        "model": model,
+        "models": models,
+        "incidents": open_incidents(person),
+        "budget": words.budget_words(settings.RETEX_FALSE_ALARMS_A_YEAR),
         "has_models": llm.targets().exists(),
         "own": queries.unwatched_prompts(person, OWN_SHOWN),
         "can_publish": prompt_rules.can_publish(person),
@@ -107,6 +118,7 @@ def _line(monitor: Monitor, nights: Sequence[queries.Night]) -> Watched:
         last=nights[-1] if nights else None,
         judged=next((night for night in reversed(nights) if night.verdict), None),
         is_unchecked=queries.is_unchecked(monitor),
+        is_over_budget=bool(nights) and nights[-1].status == Run.Status.OVER_BUDGET,
     )
 
 
@@ -157,37 +169,93 @@ def _monitor_context(person: User, found: Monitor) -> dict[str, Any]:
     report = queries.latest_report(found)
     changes = queries.case_changes(report.run) if report else []
     changed = [change for change in changes if change.is_changed]
-    facts = queries.baseline_facts(found)
-    cases = queries.cases_in_use(found)
     version = found.version
-    effort = queries.effort(
-        found.prompt,
-        found.target,
-        lengths=[request_length(version, case.variables) for case in cases],
-        schedule=found.schedule,
-        repeats=found.baseline_repeats,
-    )
     return {
         "state": queries.state_of(found),
         "is_unchecked": queries.is_unchecked(found),
+        "is_over_budget": bool(nights) and nights[-1].status == Run.Status.OVER_BUDGET,
+        "learnt": queries.learnt(found) if found.status == Monitor.Status.LEARNING else 0,
         "can_change": rules.can_monitor(person, found.prompt),
+        "can_report": community_rules.can_take_part(person),
         "can_manage": llm_rules.can_manage(person),
         "schedule": words.schedule_words(found.schedule),
         "halt": words.trouble(found.halt) if found.halt else None,
         "report": report,
-        "verdict": words.verdict_of(report, changes),
+        "verdict": words.verdict_of(report, changes, found),
+        "evidence": _evidence(found, report),
+        "incident": _open_incident(person, report),
         "last": nights[-1] if nights else None,
         "last_trouble": _trouble_of(nights[-1]) if nights else None,
         "changed": [_compared(change, version) for change in changed[:MOST_COMPARED]],
         "changed_count": len(changed),
         "unchanged": [change for change in changes if not change.is_changed],
-        "case_count": len(cases),
+        **_charts(found, nights),
+        **_effort(found),
+    }
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How much has gathered over the nights: `share` from 0 to 1 as text, and in words."""
+
+    share: str
+    words: str
+
+
+def _evidence(found: Monitor, report: DriftReport | None) -> Evidence | None:
+    """Shown while nothing has drifted; an alarm needs no meter."""
+    is_watched = found.status in (Monitor.Status.STABLE, Monitor.Status.SUSPECT)
+    if not is_watched or report is None or report.evidence is None:
+        return None
+    return Evidence(f"{report.evidence:.2f}", words.evidence_words(report.evidence))
+
+
+def _open_incident(person: User, report: DriftReport | None) -> Incident | None:
+    if report is None or report.incident_id is None:
+        return None
+    return queries.incidents(person, is_open=True).filter(pk=report.incident_id).first()
+
+
+def _charts(found: Monitor, nights: Sequence[queries.Night]) -> dict[str, Any]:
+    """The two charts, each also in the narrow form of phones, and the nights of their table."""
+    alike = queries.likeness(found, nights)
+    nights = [replace(night, likeness=alike.by_run.get(night.run_id)) for night in nights]
+    low, high = alike.low, alike.high
+    band = None if low is None or high is None else (low, high)
+    return {
         "chart": pass_rate_chart(nights, is_small=False),
         "narrow_chart": pass_rate_chart(nights, is_small=False, is_narrow=True),
+        "likeness": likeness_chart(nights, band) if alike.by_run else None,
+        "narrow_likeness": likeness_chart(nights, band, is_narrow=True) if alike.by_run else None,
         "nights": nights[::-1],
+        "reasons": {night.run_id: why.what for night in nights if (why := _reason(night))},
+    }
+
+
+def _reason(night: queries.Night) -> words.Trouble | None:
+    """Why a night could not be judged."""
+    if night.verdict == DriftReport.Verdict.NOT_JUDGED:
+        return words.not_judged(night.reason)
+    if night.status != Run.Status.DONE:
+        return words.trouble(night.reason or night.status)
+    return None
+
+
+def _effort(found: Monitor) -> dict[str, Any]:
+    """What the monitor can see, and what it takes."""
+    cases = queries.cases_in_use(found)
+    facts = queries.baseline_facts(found)
+    effort = queries.effort(
+        found.prompt,
+        found.target,
+        lengths=[request_length(found.version, case.variables) for case in cases],
+        schedule=found.schedule,
+        repeats=found.baseline_repeats,
+    )
+    return {
+        "case_count": len(cases),
         "facts": facts,
-        "enough": queries.failures_to_notice(facts.least_per_case) if facts.least_per_case else 0,
-        "enough_after_accepting": queries.failures_to_notice(1),
+        "sees_in_a_night": queries.sees_in_a_night(len(cases), facts.least_per_case),
         "effort": effort,
         "cost_a_month": words.money(effort.cost_a_month, effort.currency),
         "cost_of_baseline": words.money(effort.cost_of_baseline, effort.currency),
@@ -257,6 +325,18 @@ def baseline(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+def learn(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let the next nights be the baseline."""
+    person, found = _monitor(request, pk)
+    actions.learn_over_nights(monitor=found, by=person, now=timezone.now())
+    said = _(
+        "Noted: the next %(nights)s nights are the baseline; after them every night is judged."
+    )
+    messages.success(request, said % {"nights": found.baseline_repeats})
+    return redirect("monitor", pk=pk)
+
+
+@require_POST
 def run_now(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask the model once, now."""
     person, found = _monitor(request, pk)
@@ -275,7 +355,13 @@ def accept(request: HttpRequest, pk: int) -> HttpResponse:
         now=timezone.now(),
         note=request.POST.get("note", "").replace("\x00", ""),
     )
-    messages.success(request, _("Noted: the latest answers are the baseline from now on."))
+    found.refresh_from_db()
+    messages.success(
+        request,
+        _("Noted: the answers since the change are the baseline from now on.")
+        if found.status == Monitor.Status.STABLE
+        else _("Noted: the answers since the change are usual now; the next nights add to them."),
+    )
     return redirect("monitor", pk=pk)
 
 

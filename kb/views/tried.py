@@ -27,9 +27,15 @@ def tried_answer(person: User, prompt: Prompt, typed: str) -> TrialAnswer | None
 
 
 def begin_with(draft: Draft, answer: TrialAnswer) -> None:
-    """Make what was tried the first and only case, on the model that was asked."""
+    """Make what was tried the first and only case: its version, model, values, and its good answer."""
     case = CaseDraft(name=_("From a trial with %(model)s") % {"model": answer.model}, is_open=True)
     case.values = {str(name): str(value) for name, value in answer.trial.values.items()}
+    if answer.outcome == TrialAnswer.Outcome.ANSWERED:
+        case.answer = answer.text
+        case.propose()
     draft.cases = [case]
     if answer.target_id is not None:
         draft.target = str(answer.target_id)
+    version = answer.trial.version
+    if version.pk != version.prompt.current_id:
+        draft.version, draft.follows = str(version.number), "no"

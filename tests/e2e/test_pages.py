@@ -35,6 +35,8 @@ PAGES = {
     "wish-new": ("lecteur", "/wanted/new/"),
     "wish-answer": ("lecteur", "/wanted/{wish}/answer/?q=client"),
     "mine": ("lecteur", "/mine/"),
+    "searches": ("lecteur", "/searches/"),
+    "search-save": ("lecteur", "/searches/new/?q=client"),
     "profile": ("lecteur", "/settings/"),
     "tokens": ("lecteur", "/settings/tokens/"),
     "account_change_password": ("lecteur", "/accounts/password/change/"),
@@ -53,7 +55,12 @@ PAGES = {
     "monitor-new": ("admin", "/prompts/{own}/monitors/new/"),
     "monitor-edit": ("admin", "/drift/{drifted}/edit/"),
     "monitor-delete": ("admin", "/drift/{drifted}/delete/"),
+    "incidents": ("auteur", "/drift/incidents/"),
+    "incident": ("auteur", "/drift/incidents/{incident}/"),
+    "playground": ("auteur", "/prompts/{own}/try/"),
+    "trial": ("auteur", "/trials/{trial}/"),
     # Administrating
+    "searches-missed": ("admin", "/searches/missed/"),
     "people": ("admin", "/people/"),
     "person-new": ("admin", "/people/new/"),
     "person": ("admin", "/people/{person}/"),
@@ -80,9 +87,13 @@ NO_PAGES = {
         *("retrospective-add", "retrospective-link", "retrospective-follow-up", "follow-up"),
         *("wish-support", "monitor-baseline", "monitor-run", "monitor-accept", "monitor-pause"),
         *("run-cancel", "connection-switch", "connection-target", "connection-prices"),
-        *("connection-try", "account_confirm_login_code"),
+        *("connection-try", "account_confirm_login_code", "monitor-learn", "example-remove"),
+        *("trial-cancel", "trial-delete", "trial-keep"),
+        *("search-missed", "search-change", "search-delete"),
     },
-    "part of another page": {"prompt-near", "prompt-detect", "prompt-preview"},
+    "part of another page": {
+        *("prompt-near", "prompt-detect", "prompt-preview", "search-suggest", "search-recent"),
+    },
 }
 DJANGO_S_OWN = ("admin", "api")
 """Namespaces without pages of ours: Django's administration, and answers in JSON."""
@@ -114,7 +125,15 @@ def found(company):
         " (SELECT max(id) FROM kb_retrospective)",
         reader,
     )
+    trial = company.one(
+        "INSERT INTO kb_trial (version_id, asked_by_id, values, status, reason, attempt, finished)"
+        " SELECT min(v.id), u.id, '{}', 'done', '', 1, now() FROM kb_prompt p"
+        " JOIN kb_promptversion v ON v.prompt_id = p.id JOIN accounts_user u ON u.id = p.author_id"
+        " WHERE u.email = 'auteur@retex.example' GROUP BY u.id RETURNING id"
+    )
     return {
+        "trial": trial,
+        "incident": company.one("SELECT min(id) FROM kb_incident"),
         "unsubscribe": signing.dumps(
             [reader, "new_version"], key=key, salt="kb.notifications.unsubscribe"
         ),

@@ -19,6 +19,8 @@ _NOT_OURS = {"exclude": [[".swagger-ui"]]}
 _AXE_OPTIONS = {"resultTypes": ["violations"], "elementRef": False}
 _GIVEN_UP = ("htmx:afterRequest,", "htmx:sendError,")
 """What htmx says of a request that ended because its page was left; a request that failed says more."""
+_BROWSER_S_OWN = "/favicon.ico"
+"""Chromium now and then asks for it on its own account; pages name their icon."""
 _LOAD_FAILED = re.compile(r"the server responded with a status of (\d+)")
 
 # What a page says in its own language, one line per piece: texts, and what assistive technology reads.
@@ -77,12 +79,13 @@ class Visitor:
             self.noise.append(f"asked another host: {request.url}")
 
     def _said(self, message):
-        if message.type != "error":
+        asked = message.location["url"]
+        if message.type != "error" or asked.endswith(_BROWSER_S_OWN):
             return
         failed = _LOAD_FAILED.search(message.text)
         is_expected = failed and int(failed[1]) in self._refusals
         if not is_expected and not message.text.startswith(_GIVEN_UP):
-            self.noise.append(f"console: {message.text}")
+            self.noise.append(f"console: {message.text} ({asked})")
 
     def go(self, path, status=200):
         """Open a page of the product, which answers with this status."""

@@ -85,6 +85,14 @@ def rerun(monitor, answer, now):
     return ended
 
 
+def nightly(monitor, answer, now):
+    """One scheduled run with this answer: unlike `rerun`, it is confirmed by a run of its own."""
+    run = Run.objects.create(monitor=monitor, slot=now, baseline=monitor.baseline, created=now)
+    ended = play(run, answer, now)
+    monitor.refresh_from_db()
+    return ended
+
+
 def words(response):
     """The text of a page's content, without markup."""
     html = response.content.decode()

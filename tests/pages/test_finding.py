@@ -152,6 +152,13 @@ class TestResults:
         assert page.count('id="results"') == 1
         assert 'data-said="1 prompt"' in page
 
+    def test_no_browser_keeps_the_answer_to_typing_for_the_page(self, client, reader):
+        part, whole = find(client, "q=nda", **FRAGMENT), find(client, "q=nda")
+
+        assert part["Cache-Control"] == "no-store"
+        assert "no-store" not in whole.get("Cache-Control", "")
+        assert {"HX-Request", "HX-Target"} <= set(whole["Vary"].split(", "))
+
     def test_going_back_gets_the_whole_page(self, client, reader):
         headers = {**FRAGMENT, "HX-History-Restore-Request": "true"}
 

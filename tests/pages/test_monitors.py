@@ -6,11 +6,12 @@ from django.contrib.messages import get_messages
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from kb.drift import actions, queries
 from kb.drift.assertions import TYPES, Facts, Reason
-from kb.drift.models import Monitor, Run
+from kb.drift.models import DriftReport, Monitor, Run
 from kb.drift.suggest import NAMED_PATTERNS
 from kb.forms import check_words
 from kb.forms.drift import (
@@ -40,7 +41,16 @@ from tests.factories import (
     make_report,
     make_target,
 )
-from tests.pages.reruns import failure, monitored, play, reply, rerun, words, yes_cases
+from tests.pages.reruns import (
+    failure,
+    monitored,
+    nightly,
+    play,
+    reply,
+    rerun,
+    words,
+    yes_cases,
+)
 
 pytestmark = pytest.mark.django_db
 FRAGMENT = {"HX-Request": "true"}
@@ -105,7 +115,7 @@ class TestTheList:
     def test_trouble_comes_first_with_rates_and_counts(self, client, author, prompt):
         quiet = monitored(prompt=prompt)
         rerun(quiet, "yes", later(days=1))
-        drifted = monitored(prompt=make_prompt(author, title="Sums", text="Is {{ n }} even?"))
+        drifted = monitored(10, prompt=make_prompt(author, title="Sums", text="Is {{ n }} even?"))
         rerun(drifted, "no", later(days=1))
         fresh = make_monitor(make_prompt(author, title="New", text="{{ n }}?"))
 
@@ -119,8 +129,11 @@ class TestTheList:
             "new": 1,
             "learning": 0,
             "stable": 1,
+            "unchecked": 0,
+            "over_budget": 0,
         }
-        assert "0% pass now, 100% in the baseline" in words(response)
+        assert response.context["total"] == 3
+        assert "0% pass now, 100% usually" in words(response)
 
     def test_a_state_and_a_department_narrow_it_down(self, client, author):
         legal, sales = make_department("legal"), make_department("sales")
@@ -140,6 +153,55 @@ class TestTheList:
         ]
 
         assert found == [rows[:1], rows[1:], [], rows[::-1]]
+
+    def test_a_model_narrows_it_down(self, client, author, prompt):
+        account = make_connection()
+        one, other = (
+            make_monitor(prompt, make_target(account, model))
+            for model in ("simulated-stable", "simulated-drifting")
+        )
+
+        found = [
+            [
+                row.monitor
+                for row in client.get(reverse("monitors"), {"model": name}).context["rows"]
+            ]
+            for name in ("simulated-stable", "simulated-drifting", "unheard-of")
+        ]
+
+        assert found == [[one], [other], [other, one]]
+
+    def test_what_could_not_be_checked_or_paid_is_counted_beside_the_states(
+        self, client, author, prompt
+    ):
+        poor, unchecked = make_monitor(prompt), make_monitor(prompt)
+        Monitor.objects.filter(pk=unchecked.pk).update(missed_runs=3)
+        for slot, status in ((NOW, "done"), (later(days=1), "over_budget")):
+            Run.objects.create(monitor=poor, slot=slot, status=status)
+
+        pages = [
+            client.get(reverse("monitors"), {"state": name})
+            for name in ("unchecked", "over_budget")
+        ]
+
+        assert [[row.monitor for row in page.context["rows"]] for page in pages] == [
+            [unchecked],
+            [poor],
+        ]
+        assert (pages[0].context["total"], pages[0].context["counts"]["new"]) == (2, 2)
+        assert "Over budget" in words(pages[1])
+
+    def test_open_incidents_stand_on_top_and_the_yearly_budget_is_told(
+        self, client, author, prompt
+    ):
+        drifted = monitored(10, prompt=prompt)
+        rerun(drifted, "no", later(days=1))
+
+        text = words(client.get(reverse("monitors")))
+
+        assert "Open incidents All incidents A prompt changed on simulated-stable" in text
+        assert "about 1 false alarm a year is to be expected at most" in text
+        assert "% for a single night, " in text
 
     def test_a_halted_monitor_is_counted_as_halted_and_nothing_else(self, client, author, prompt):
         monitor = make_monitor(prompt)
@@ -216,48 +278,122 @@ class TestThePageOfAMonitor:
         assert "The baseline comes from a single session." in text
 
     def test_a_fall_is_told_with_its_numbers_and_its_chance(self, client, author, prompt):
-        monitor = monitored(prompt=prompt)
-        rerun(monitor, lambda text: "no" if "Is 0" not in text else "yes", later(days=1))
-        rerun(monitor, "no", later(days=2))
+        monitor = monitored(10, prompt=prompt)
+        rerun(monitor, "no", later(days=1))
 
         text = words(show(client, monitor))
 
+        begun = timezone.localtime(later(days=1)).strftime("%-d %B %Y")
         assert (
-            "The answers have become worse 0% of the answers pass all their checks (0 of 3); "
-            "in the baseline it was 100% (of 15 answers). Had nothing changed, so few passes would "
-            "come up about 1 in 220 times."
+            f"The answers have become worse The answers changed on {begun}. Usually they are 100% "
+            "alike from night to night, now 0%. 10 of 10 test cases changed. 0% of the answers pass "
+            "all their checks (0 of 20); usually it is 100% (of 50 answers)."
         ) in text
-        assert "3 of 3 test cases changed" in text
+        assert "Main difference: " in text
+        assert "Without any change, such a night would come up less than 1 in 1,000,000 times." in text
+        assert "Critical: look at it today" in text
+        assert "noticed in one night" in text
         assert "The answer must contain “yes”. “yes” is missing." in text
 
     def test_a_rise_is_told_as_one(self, client, author, prompt):
-        monitor = monitored(prompt=prompt, answer="no")
+        monitor = monitored(10, prompt=prompt, answer="no")
         rerun(monitor, "yes", later(days=1))
 
         text = words(show(client, monitor))
 
-        assert "The answers have become better 100% of the answers pass" in text
+        assert "The answers have become better" in text
+        assert "100% of the answers pass" in text
 
-    def test_the_usual_is_not_called_better_or_worse(self, client, author, prompt):
-        monitor = monitored(prompt=prompt)
-        rerun(monitor, lambda text: "no" if "Is 1" in text else "yes", later(days=1))
+    def test_a_suspicion_says_when_it_asks_again(self, client, author, prompt):
+        monitor = monitored(10, prompt=prompt)
+        run = nightly(monitor, "no", later(days=1))
 
         text = words(show(client, monitor))
 
-        assert "The answers are as they were 67% of the answers" in text
-        assert "Such a difference comes up by chance alone." in text
+        monitor.refresh_from_db()
+        again = timezone.localtime(monitor.confirm_at).strftime("%H:%M")
+        assert (monitor.status, run.report.verdict) == ("suspect", "suspect")
+        assert "Something may have changed" in text
+        assert f"we ask again at {again}, and tell you only then." in text
+        assert "Enough to ask again before anybody is told" in text
 
-    def test_too_few_cases_are_said_to_prove_nothing(self, client, author, prompt):
+    def test_the_usual_is_not_called_better_or_worse(self, client, author, prompt):
+        monitor = monitored(prompt=prompt, answer=lambda text: "yes" if "Is 0" in text else "no")
+        rerun(monitor, "no", later(days=1))
+
+        text = words(show(client, monitor))
+
+        assert "The answers are as they were 0% of the answers" in text
+        assert "Far from an alarm" in text
+
+    def test_too_few_cases_are_said_to_prove_nothing_in_one_night(self, client, author, prompt):
         monitor = monitored(count=2, prompt=prompt)
         rerun(monitor, "no", later(days=1))
 
         text = words(show(client, monitor))
 
-        assert "But there are too few answers for any change to show; add test cases." in text
-        assert "With 2 test cases, no single run can prove a change." in text
+        assert "The answers are as they were 0% of the answers" in text
+        assert "With 2 test cases one night alone proves nothing" in text
+
+    def test_learning_tells_how_far_it_has_come(self, client, author, prompt):
+        monitor = make_monitor(prompt, cases=yes_cases(3))
+        client.post(reverse("monitor-learn", args=[monitor.pk]))
+        monitor.refresh_from_db()
+        for day in (1, 2):
+            nightly(monitor, "yes", later(days=day))
+
+        text = words(show(client, monitor))
+
+        assert "Learning: 2 of 5 nights" in text
+        assert "Nothing is judged until there are enough." in text
+
+    def test_a_small_change_is_a_calm_line(self, client, author, prompt):
+        monitor = monitored(10, prompt=prompt)
+        run = rerun(monitor, "yes", later(days=1))
+        DriftReport.objects.filter(run=run).update(severity="notice", routes=["tonight"])
+
+        page = show(client, monitor)
+
+        text = words(page)
+        assert "The answers are as they were" in text
+        assert "did not repeat itself: a bad night of the service." in text
+        assert "As usual; a small or passing change" in text
+        assert page.context["verdict"].routes == ()
+
+    def test_what_the_provider_says_is_a_hint(self, client, author, prompt):
+        monitor = monitored(10, prompt=prompt)
+        rerun(monitor, reply("yes", model="another-model"), later(days=1))
+
+        text = words(show(client, monitor))
+
+        assert "The answers are as they were" in text
+        assert "The provider now answers as another-model, before as served-model." in text
+        assert "This is a hint; the verdict rests on the answers alone." in text
+
+    def test_both_charts_stand_in_one_table(self, client, author, prompt):
+        monitor = monitored(10, prompt=prompt)
+        rerun(monitor, "no", later(days=1))
+
+        page = show(client, monitor)
+
+        assert [night.likeness for night in page.context["nights"]] == [0.0, 1.0]
+        assert page.context["likeness"].band is None
+        assert "After five usual nights the range" in words(page)
+
+    def test_five_usual_nights_make_a_band(self, client, author, prompt):
+        monitor = make_monitor(prompt, cases=yes_cases(3))
+        actions.learn_over_nights(monitor=monitor, by=author, now=NOW)
+        monitor.refresh_from_db()
+        for day in range(1, 6):
+            nightly(monitor, "yes", later(days=day))
+
+        page = show(client, monitor)
+
+        assert page.context["likeness"].band == (1.0, 1.0)
+        assert 'class="usual-band" x="46"' in page.content.decode()
 
     def test_then_and_now_stand_side_by_side_with_what_differs_marked(self, client, author, prompt):
-        monitor = monitored(prompt=prompt, answer="I would say yes to that.")
+        monitor = monitored(10, prompt=prompt, answer="I would say yes to that.")
         rerun(monitor, "I would say no to that.", later(days=1))
 
         page = show(client, monitor).content.decode()
@@ -265,8 +401,20 @@ class TestThePageOfAMonitor:
         assert '<del><span class="visually-hidden">removed: </span>yes</del>' in page
         assert '<ins><span class="visually-hidden">added: </span>no</ins>' in page
 
+    def test_the_usual_answer_shown_is_the_one_most_like_it(self, client, author, prompt):
+        said = iter(["yes, it is prime"] * 30 + ["Certainly: yes, that is so"] * 20)
+        monitor = monitored(10, prompt=prompt, answer=lambda text: next(said))
+        rerun(monitor, "Certainly not, that is not so", later(days=1))
+
+        shown = show(client, monitor).context["changed"]
+
+        usual = {
+            one.change.baseline_answer.text for one in shown if "Is 9" not in one.change.case.name
+        }
+        assert "Certainly: yes, that is so" in usual
+
     def test_answers_with_nothing_in_common_are_shown_plain(self, client, author, prompt):
-        monitor = monitored(prompt=prompt, answer="yes indeed")
+        monitor = monitored(10, prompt=prompt, answer="yes indeed")
         rerun(monitor, "Votre demande reste sans suite.", later(days=1))
 
         page = show(client, monitor).content.decode()
@@ -274,7 +422,7 @@ class TestThePageOfAMonitor:
         assert ("<del>" in page, "Votre demande reste sans suite." in page) == (False, True)
 
     def test_an_answer_never_becomes_markup(self, client, author, prompt):
-        monitor = monitored(prompt=prompt, answer="yes")
+        monitor = monitored(10, prompt=prompt, answer="yes")
         rerun(monitor, "<script>alert(1)</script> no", later(days=1))
 
         page = show(client, monitor).content.decode()
@@ -312,7 +460,7 @@ class TestThePageOfAMonitor:
         assert "simulated-stable simulated" in text
 
     def test_a_reader_sees_everything_and_changes_nothing(self, client, author, prompt, colleague):
-        monitor = monitored(prompt=prompt)
+        monitor = monitored(10, prompt=prompt)
         rerun(monitor, "no", later(days=1))
         client.force_login(colleague)
 
@@ -321,8 +469,8 @@ class TestThePageOfAMonitor:
         assert "The answers have become worse" in words(page)
         assert [
             client.post(reverse(f"monitor-{name}", args=[monitor.pk])).status_code
-            for name in ("baseline", "run", "accept", "pause", "delete", "edit")
-        ] == [403] * 6
+            for name in ("baseline", "learn", "run", "accept", "pause", "delete", "edit")
+        ] == [403] * 7
         assert 'method="post" action="/drift/' not in page.content.decode()
 
     def test_who_is_not_signed_in_is_asked_to(self, client, author, prompt):
@@ -332,11 +480,12 @@ class TestThePageOfAMonitor:
         assert show(client, monitor).status_code == 302
 
     def test_sixty_nights_take_as_many_queries_as_two(self, client, author, prompt):
-        monitor = monitored(prompt=prompt)
+        monitor = monitored(10, prompt=prompt)
         rerun(monitor, "no", later(days=1))
+        rerun(monitor, "no", later(days=2))
         show(client, monitor)
         few = queries_of(client, reverse("monitor", args=[monitor.pk]))
-        for day in range(2, 9):
+        for day in range(3, 7):
             rerun(monitor, "no", later(days=day))
 
         assert queries_of(client, reverse("monitor", args=[monitor.pk])) == few
@@ -407,8 +556,8 @@ class TestActs:
         assert response.status_code == 409
         assert "has not ended yet" in words(response)
 
-    def test_accepting_makes_the_latest_run_the_baseline(self, client, author, prompt):
-        monitor = monitored(prompt=prompt)
+    def test_accepting_begins_to_learn_from_the_new_answers(self, client, author, prompt):
+        monitor = monitored(10, prompt=prompt)
         ended = rerun(monitor, "no", later(days=1))
 
         client.post(reverse("monitor-accept", args=[monitor.pk]), {"note": "  New\x00 style "})
@@ -416,12 +565,32 @@ class TestActs:
 
         ended.refresh_from_db()
         assert (monitor.status, monitor.baseline_id, monitor.baseline.note, ended.kind) == (
-            "stable",
+            "learning",
             ended.baseline_id,
             "New style",
             "baseline",
         )
-        assert "The baseline is recorded" in words(show(client, monitor))
+        assert "Learning: 2 of 5 nights" in words(show(client, monitor))
+
+    def test_learning_anew_forgets_the_baseline_and_says_so(self, client, author, prompt):
+        monitor = monitored(prompt=prompt)
+
+        response = client.post(reverse("monitor-learn", args=[monitor.pk]))
+
+        monitor.refresh_from_db()
+        assert (monitor.status, response.url) == ("learning", reverse("monitor", args=[monitor.pk]))
+        assert told(response) == [
+            "Noted: the next 5 nights are the baseline; after them every night is judged."
+        ]
+
+    def test_a_retrospective_begins_with_the_prompt_that_drifted(self, client, author, prompt):
+        monitor = monitored(10, prompt=prompt)
+        rerun(monitor, "no", later(days=1))
+
+        page = show(client, monitor).content.decode()
+
+        address = f"{reverse('retrospective-new')}?prompt={prompt.slug}&amp;outcome=failed"
+        assert address in page
 
     def test_pausing_keeps_everything_and_resuming_plans_the_next_run(self, client, author, prompt):
         monitor = monitored(prompt=prompt)
@@ -570,7 +739,7 @@ class TestThePageOfARun:
         assert said in words(self.get(client, rerun(monitor, answer, later(days=1))))
 
     def test_a_long_answer_is_shown_in_part_and_whole_when_asked_for(self, client, author, prompt):
-        monitor = monitored(prompt=prompt)
+        monitor = monitored(1, prompt=prompt)
         run = rerun(monitor, "yes" + "x" * 6_000 + "the end", later(days=1))
         case = monitor.cases.first()
 

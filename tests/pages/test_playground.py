@@ -496,20 +496,42 @@ def test_examples_cost_one_query_however_many(client, prompt, models):
     assert query_count(client, path) == none
 
 
-def test_an_answer_becomes_a_test_case(client, prompt, models):
-    trial = play(asked(prompt, models, n="97"), Vendor())
+def test_an_answer_becomes_a_test_case_with_the_checks_it_suggests(client, prompt, models):
+    trial = play(asked(prompt, models, n="97"), Vendor(small='{"prime": true}'))
     answer = trial.answers.get(model="small")
     path = f"/prompts/{prompt.slug}/monitors/new/?answer={answer.pk}"
     assert path in client.get(f"/trials/{trial.pk}/").content.decode()
 
     draft = client.get(path).context["setup"].draft
 
-    assert (draft.target, [case.values for case in draft.cases]) == (
+    (case,) = draft.cases
+    assert (draft.target, draft.version, case.values, case.answer) == (
         str(models[1].pk),
-        [{"n": "97"}],
+        "",
+        {"n": "97"},
+        '{"prime": true}',
     )
+    assert {proposal.rule.type for proposal in case.proposals} == {"is-json"}
     other = make_prompt(prompt.author)
     assert client.get(f"/prompts/{other.slug}/monitors/new/?answer={answer.pk}").status_code == 404
+
+
+def test_a_test_case_from_an_older_version_watches_that_version(client, author, prompt, models):
+    trial = play(asked(prompt, models), Vendor())
+    prompts.edit_prompt(
+        prompt=prompt,
+        fields=prompts.PromptFields(text="New {{ m }}"),
+        by=author,
+        now=NOW,
+        based_on=None,
+    )
+
+    page = client.get(
+        f"/prompts/{prompt.slug}/monitors/new/?answer={trial.answers.all()[0].pk}"
+    ).context["setup"]
+
+    assert (page.draft.version, page.draft.follows) == ("1", "no")
+    assert [field.name for field in page.cases[0].values] == ["v-n"]
 
 
 def test_a_report_on_an_answer_begins_with_its_version_and_model(client, author, prompt, models):

@@ -20,6 +20,8 @@ from kb.drift import trials
 from kb.drift.actions import CaseFields
 from kb.drift.models import Monitor, Run
 from kb.drift.trial_models import Trial, TrialAnswer
+from kb.finding.actions import save_search
+from kb.finding.models import SavedSearch
 from kb.llm.models import Connection, Target
 from kb.notifications.models import Notification
 from kb.prompts import actions as prompts
@@ -84,6 +86,7 @@ class Company:
     """A connection no monitor uses."""
     tokens: Mapping[str, ApiToken]
     notifications: Mapping[str, Notification]
+    searches: Mapping[str, SavedSearch]
 
     def person(self, name: str) -> User:
         found = self.people[name]
@@ -128,8 +131,22 @@ def build() -> Company:
         )
         for name, person in everybody
     }
+    searches = {
+        name: save_search(name="mine", address="q=nda", cadence="weekly", by=person, now=NOW)
+        for name, person in everybody
+    }
     return Company(
-        people, legal, sales, things, wish, target.connection, target, idle, tokens, notifications
+        people,
+        legal,
+        sales,
+        things,
+        wish,
+        target.connection,
+        target,
+        idle,
+        tokens,
+        notifications,
+        searches,
     )
 
 

@@ -237,6 +237,13 @@ PAGES: Mapping[str, Route] = {
         form("member", prompt=lambda c, t: c.things["company"].prompt.slug), "wish"
     ),
     "mine": Route(page()),
+    # Finding
+    "search-suggest": Route(page()),
+    "search-recent": Route(form("signed", 204, q="nda")),
+    "search-missed": Route(post("signed", 204)),
+    "searches": Route(page()),
+    "search-save": Route(form("signed", 422, name="mine", cadence="weekly")),  # of nothing yet
+    "searches-missed": Route(page(right="curator")),
     # Drift and connections
     "monitor-new": on_prompt(form("edit", **_MONITOR)),
     "monitors": Route(page()),
@@ -274,7 +281,12 @@ PAGES: Mapping[str, Route] = {
 }
 """Name of an address for people to its route. Pages of the administration site are walked by kind."""
 
-OWN: Mapping[str, str] = {"token-revoke": "tokens", "notification": "notifications"}
+OWN: Mapping[str, str] = {
+    "token-revoke": "tokens",
+    "notification": "notifications",
+    "search-change": "searches",
+    "search-delete": "searches",
+}
 """Addresses about something of one person that nobody else ever reaches: name to Company's attribute."""
 
 _API_REPORT = {"title": "What happened", "lesson": "Ask first.", "outcome": "worked"}
@@ -292,6 +304,7 @@ API: Mapping[str, Route] = {
     "notifications": Route(page()),
     "notifications-read": Route(post("signed", 200)),
     "search": Route(page()),
+    "suggest": Route(page(422)),  # of nothing typed
     "prompts": Route({**page(), **post("publish", 201, title="A new one", text="Do it.")}),
     "prompt": on_prompt(
         {**page(right="read"), **do("PATCH", "edit", summary="Other"), **do("DELETE", "edit", 204)}

@@ -24,6 +24,7 @@ ASKED = (
     "/prompts/?sort=proven&tool=chatgpt&department=legal&use_case=summarise",
     "/prompts/?tag=okapi77tag&tag=numbat77tag&tag=quagga77tag",
     *(f"/prompts/new/near/?title={word}+again+title+{word}" for word in WORDS.values()),
+    *(f"/search/suggest/?q={word}" for word in WORDS.values()),
     *(f"/retrospectives/?q={word}" for word in WORDS.values()),
     "/retrospectives/?format=csv",
     "/retrospectives/?outcome=worked&department=legal",
@@ -51,6 +52,7 @@ FRAGMENTS = tuple(path for path in ASKED if "find=" in path or "wanted/new" in p
 ASKED_OF_THE_API = (
     *(f"search/?q={word}" for word in WORDS.values()),
     *(f"search/?q={word}&kind=retrospective" for word in WORDS.values()),
+    *(f"suggest/?q={word}" for word in WORDS.values()),
     "search/?q=",
     "prompts/?full=1&page_size=100",
     "prompts/?status=draft&status=archived&status=published&page_size=100",

@@ -1,12 +1,16 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
+from kb.celery import app
 from kb.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from kb.drift import trial_queries, trials
 from kb.drift.trial_models import Trial, TrialAnswer
@@ -15,6 +19,7 @@ from kb.llm.base import LLMError, Reply
 from kb.llm.models import Connection, Expense, Reservation
 from kb.prompts import actions as prompts
 from kb.prompts.template import Variable
+from kb.tasks import trials as tasks
 from tests.factories import (
     NOW,
     later,
@@ -444,8 +449,16 @@ class TestCrashes:
 
     def test_a_dead_workers_trial_goes_on_where_it_stopped(self, ask):
         trial, deaths = ask(), [Killed()]
-        vendor = Vendor(large=lambda: deaths.pop() if deaths else "At last.")
-        vendor.answers["small"] = "At once."
+        is_kept = TrialAnswer.objects.filter(model="small", outcome="answered").exists
+
+        async def dies_once():
+            while not await sync_to_async(is_kept)():
+                await asyncio.sleep(0)
+            if deaths:
+                raise deaths.pop()
+            return "At last."
+
+        vendor = Vendor(small="At once.", large=dies_once)
         lost = die(trial, vendor)
 
         assert trials.reclaim(now=later(seconds=40)) == (0, 0)
@@ -505,6 +518,36 @@ class TestCrashes:
 
         with pytest.raises(IntegrityError), transaction.atomic():
             Trial.objects.filter(pk=trial.pk).update(status="done")
+
+
+class TestTheClock:
+    def test_the_task_asks_and_a_second_message_does_nothing(self, ask):
+        trial = ask(targets=[make_target()])
+
+        tasks.run_trial(trial.pk)
+        tasks.run_trial(trial.pk)
+
+        trial.refresh_from_db()
+        assert (trial.status, trial.attempt) == ("done", 1)
+        assert trial.answers.get().text.startswith("This is a simulated answer.")
+
+    def test_waking_rings_for_what_waits_and_mends_what_was_lost(self, ask, monkeypatch):
+        rung = []
+        bell = SimpleNamespace(delay=rung.append)
+        monkeypatch.setattr(tasks, "run_trial", bell)
+        now = timezone.now()
+        waiting, lost = ask(now=now), ask(now=now - timedelta(minutes=2))
+        trials.claim(lost.pk, now=now - timedelta(minutes=2))
+
+        tasks.wake_waiting_trials()
+
+        assert rung == [lost.pk, waiting.pk]
+
+    def test_both_go_where_slow_calls_and_quick_ones_belong(self):
+        assert app.conf.task_routes["kb.drift.run_trial"] == {"queue": "models"}
+        assert app.conf.beat_schedule["wake-waiting-trials"]["task"] == (
+            tasks.wake_waiting_trials.name
+        )
 
 
 class TestStoppingAndForgetting:

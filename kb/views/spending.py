@@ -1,0 +1,161 @@
+"""Spending: what model calls cost in a month, by whom, and what the caps leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from accounts.models import Department
+from kb.core.spreadsheet import Cell, csv_text
+from kb.forms.check_words import whole
+from kb.llm import queries, spending
+from kb.llm.models import CALLS, Connection, Period
+from kb.views import drift_words as words
+from kb.views.people import signed_in
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table: whose calls, how many, and what they cost; `cost` '' when unknown."""
+
+    name: str
+    sums: queries.ExpenseSum
+    cost: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was spent, by one thing."""
+
+    key: str
+    title: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class CapLine:
+    """A cap in words: whom it bounds, how much, what is gone and what is left."""
+
+    scope: str
+    most: str
+    spent: str
+    left: str
+    share: str
+    frees: date
+
+
+@require_safe
+def show(request: HttpRequest) -> HttpResponse:
+    """One month; `?format=csv` gives exactly the tables that are drawn."""
+    person = signed_in(request)
+    today = spending.today(timezone.now())
+    begin = _month(request.GET.get("month", ""), today)
+    end = spending.period_end(Period.MONTH, begin)
+    rows = queries.expenses(person, since=begin, until=end - timedelta(days=1))
+    tables = [
+        Table(key, title, _lines(queries.expense_sums(rows, by=key), key))
+        for key, title in (
+            ("connection", _("By connection")),
+            ("department", _("By department")),
+            ("model", _("By model")),
+        )
+    ]
+    if request.GET.get("format") == "csv":
+        return _export(begin, tables)
+    context = {
+        "begin": begin,
+        "before": (begin - timedelta(days=1)).replace(day=1),
+        "after": end if end <= today else None,
+        "tables": [table for table in tables if table.lines],
+        "caps": [_cap(one) for one in queries.caps(person, now=timezone.now())],
+    }
+    return render(request, "drift/spending.html", context)
+
+
+def _month(text: str, today: date) -> date:
+    """The first day of a month such as 2026-03; of this month for what is none or still to come."""
+    try:
+        found = date.fromisoformat(f"{text}-01")
+    except ValueError:
+        return today.replace(day=1)
+    return min(found, today.replace(day=1))
+
+
+def _lines(sums: Sequence[queries.ExpenseSum], key: str) -> list[Line]:
+    names = _names(key)
+    return [
+        Line(
+            name=str(one.group) if key == "model" else names.get(one.group, _("no longer there")),
+            sums=one,
+            cost=words.money(one.cost, one.currency) if one.currency else "",
+        )
+        for one in sums
+    ]
+
+
+def _names(key: str) -> dict[object, str]:
+    if key == "connection":
+        return dict(Connection.objects.values_list("pk", "name"))
+    if key == "department":
+        return {row.pk: str(row) for row in Department.objects.all()} | {None: _("No department")}
+    return {}
+
+
+def _cap(one: queries.CapUse) -> CapLine:
+    cap = one.cap
+    gone = one.spent + one.reserved
+    return CapLine(
+        scope=str(cap.connection or cap.department or _("The whole company")),
+        most=f"{_amount(cap.most, cap.unit)} {cap.get_period_display()}",
+        spent=_amount(gone, cap.unit),
+        left=_amount(one.left, cap.unit),
+        share=f"{min(1.0, float(gone / cap.most)) if cap.most else 1.0:.2f}",
+        frees=one.frees,
+    )
+
+
+def _amount(number: Decimal, unit: str) -> str:
+    if unit == CALLS:
+        return _("%(number)s calls") % {"number": whole(int(number))}
+    return words.money(number, unit)
+
+
+def _export(begin: date, tables: Sequence[Table]) -> HttpResponse:
+    # A French spreadsheet reads a decimal comma, and so wants semicolons between cells.
+    is_french = (get_language() or "").startswith("fr")
+    header = [
+        _("Month"), _("Grouped by"), _("Name"), _("Calls"), _("Of them with an unknown end"),
+        _("Tokens read"), _("Tokens written"), _("Cost"), _("Currency"),
+    ]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for table in tables:
+        for line in table.lines:
+            one = line.sums
+            cost = str(one.cost).replace(".", ",") if is_french else str(one.cost)
+            rows.append(
+                [
+                    f"{begin:%Y-%m}",
+                    table.title,
+                    line.name,
+                    one.calls,
+                    one.unknown_calls,
+                    one.input_tokens,
+                    one.output_tokens,
+                    cost if one.currency else None,
+                    one.currency,
+                ]
+            )
+    return HttpResponse(
+        csv_text(header, rows, separator=";" if is_french else ","),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="spending-{begin:%Y-%m}.csv"'},
+    )
