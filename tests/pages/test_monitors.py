@@ -252,7 +252,7 @@ class TestTheList:
         assert page.lstrip().startswith('<div id="monitors"')
 
     def test_three_monitors_take_as_many_queries_as_one(self, client, author, prompt):
-        monitored(prompt=prompt)
+        rerun(monitored(prompt=prompt), "no", later(days=1))
         client.get(reverse("monitors"))
         one = queries_of(client, reverse("monitors"))
         for number in range(2):
@@ -290,7 +290,9 @@ class TestThePageOfAMonitor:
             "all their checks (0 of 20); usually it is 100% (of 50 answers)."
         ) in text
         assert "Main difference: " in text
-        assert "Without any change, such a night would come up less than 1 in 1,000,000 times." in text
+        assert (
+            "Without any change, such a night would come up less than 1 in 1,000,000 times." in text
+        )
         assert "Critical: look at it today" in text
         assert "noticed in one night" in text
         assert "The answer must contain “yes”. “yes” is missing." in text
