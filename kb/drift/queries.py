@@ -28,7 +28,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from kb.core.errors import NotFound
 from kb.drift import likenesses, severity
-from kb.drift.assessing import ALPHA, answers_of_each_case
+from kb.drift.assessing import answers_of_each_case
 from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
 from kb.drift.reading import Reader
 from kb.drift.schedule import InvalidSchedule, looks_per_year, parse
@@ -394,16 +394,6 @@ def baseline_facts(monitor: Monitor) -> BaselineFacts:
         sessions=sessions,
         least_per_case=min((count for _case, count in per_case), default=0),
     )
-
-
-def failures_to_notice(answers_per_case: int) -> int:
-    """How many cases that always passed must fail in one run before that is called drift.
-
-    With N answers of each case in the baseline and one now, the chance that f given cases are the
-    failing ones by accident is 1/(N+1)^f; twice that must not be above ALPHA
-    (kb.drift.verdict.stratified_pass_test). Needs at least one answer per case.
-    """
-    return math.ceil(round(math.log(2 / ALPHA, answers_per_case + 1), 9))
 
 
 def sees_in_a_night(cases: int, answers_per_case: int) -> bool:

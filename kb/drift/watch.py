@@ -101,7 +101,8 @@ PROMPT_SPENDING: Final = (0.2, 0.1, 0.1, 0.15, 0.2, 0.25)
 nothing could have been seen yet goes to the next ones. A change of everything is clear at once
 with the smallest part; a roll-out to a fifth of the calls needs all the answers."""
 PROMPT_STAGES: Final = (3, 3, 5, 5, 5, 5)
-"""Answers of each case; the first time as few as can decide."""
+"""Answers of each case in the sessions after a suspicion. A night that is merely to be seen again
+takes as few as can decide."""
 EXTRA_SHARE = 0.06
 """Of the planned calls, what may be spent on first looks at single cases that look odd."""
 MOST_SUSPICIOUS_CASES = 3
@@ -866,14 +867,11 @@ def _answers_to_decide(suspicion: Suspicion, cases: Sequence[int], answers: Pool
         for case in cases
         if (count := sum(one.session <= suspicion.reference_until for one in answers.get(case, ())))
     ]
-    if suspicion.stage > 0:
-        return PROMPT_STAGES[suspicion.stage]
-    for count in (1, 2, 3, 5):
+    for count in (1, 2, 3) if suspicion.is_direct and suspicion.stage == 0 else ():
         clearest = _clearest([(size, count) for size in sizes], suspicion.changed)
-        is_enough = suspicion.is_direct or count >= PROMPT_STAGES[0]
-        if is_enough and clearest <= suspicion.level * PROMPT_SPENDING[0] / CLEARLY:
+        if clearest <= suspicion.level * PROMPT_SPENDING[0] / CLEARLY:
             return count
-    return PROMPT_STAGES[-1]
+    return PROMPT_STAGES[suspicion.stage]
 
 
 def _remembered(memory: Memory, *events: Event) -> tuple[Event, ...]:

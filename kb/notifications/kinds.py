@@ -48,7 +48,7 @@ def _model_changed(c: Mapping[str, Any]) -> str:
 
 def _retiring(c: Mapping[str, Any]) -> str:
     day = date_format(date.fromisoformat(str(c["day"])), "DATE_FORMAT") if c.get("day") else "?"
-    said = dict(c) | {"day": day}
+    said = _Lenient({**c, "day": day})
     if c.get("successor"):
         return (
             _(

@@ -149,7 +149,7 @@ class _SetupPage:
             "schedule_helps": {name: words[1] for name, words in SCHEDULES.items()},
             "time_zone": self.found.time_zone if self.found else signed_in(self.request).time_zone,
             "repeats": repeats,
-            "enough": queries.failures_to_notice(repeats),
+            "sees_in_a_night": queries.sees_in_a_night(effort.calls_a_run, repeats),
             "effort": effort,
             "without_value": " ".join(WITHOUT_VALUE),
             "near_types": " ".join(NEAR_TYPES),

@@ -18,7 +18,7 @@ from kb.community.models import Comment, FollowUp, Retrospective, Wish
 from kb.drift import actions as drift
 from kb.drift import trials
 from kb.drift.actions import CaseFields
-from kb.drift.models import Monitor, Run
+from kb.drift.models import DriftReport, Incident, Monitor, Run
 from kb.drift.trial_models import Trial, TrialAnswer
 from kb.finding.actions import save_search
 from kb.finding.models import SavedSearch
@@ -65,6 +65,7 @@ class Things:
     monitor: Monitor
     run: Run
     queued: Run
+    incident: Incident
     trial: Trial
     answer: TrialAnswer
     example: TrialAnswer
@@ -207,11 +208,17 @@ def _things(
     prompt = _changed(prompt, author, text=f"{said} at last {{{{ n }}}}", **final)
     prompt.refresh_from_db()
     monitor.refresh_from_db()
+    incident = Incident.objects.create(
+        target=monitor.target, opened=NOW, last_seen=NOW, closed=later(hours=1)
+    )
+    DriftReport.objects.filter(run=run).update(incident=incident)
     queued = drift.record_baseline(monitor=waiting, by=author, now=later(hours=2))
     trial, other = (_tried(prompt, targets, said, word) for _ in range(2))
     answer, example = trial.answers.all()[0], other.answers.all()[0]
     trials.keep_as_example(answer=example, by=author, now=NOW)
-    return Things(prompt, comment, report, follow_up, monitor, run, queued, trial, answer, example)
+    return Things(
+        prompt, comment, report, follow_up, monitor, run, queued, incident, trial, answer, example
+    )
 
 
 def _tried(prompt: Prompt, targets: Sequence[Target], said: str, word: str) -> Trial:

@@ -2,8 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from kb.drift import actions, queries, verdict
-from kb.drift.assessing import ALPHA
+from kb.drift import actions, queries
 from kb.llm import actions as llm
 from tests.factories import later, make_admin, make_monitor, make_prompt, make_target
 from tests.pages.reruns import monitored, rerun
@@ -11,17 +10,11 @@ from tests.pages.reruns import monitored, rerun
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("answers", [1, 2, 3, 5, 10, 20])
-def test_the_failures_named_are_just_enough_for_the_exact_test(answers):
-    enough = queries.failures_to_notice(answers)
-    cases = 12
-    base = [verdict.CaseCounts(case, answers, answers) for case in range(cases)]
-
-    def outcome(failures):
-        now = [verdict.CaseCounts(case, int(case >= failures), 1) for case in range(cases)]
-        return verdict.judge(base, now, alpha=ALPHA).verdict
-
-    assert (outcome(enough - 1), outcome(enough)) == ("stable", "drifted")
+@pytest.mark.parametrize(
+    ("cases", "answers", "sees"), [(0, 5, False), (2, 5, False), (3, 5, True), (10, 1, True)]
+)
+def test_few_cases_need_several_nights(cases, answers, sees):
+    assert queries.sees_in_a_night(cases, answers) is sees
 
 
 def test_histories_are_the_history_of_each():
