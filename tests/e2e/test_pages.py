@@ -57,6 +57,8 @@ PAGES = {
     "monitor-delete": ("admin", "/drift/{drifted}/delete/"),
     "incidents": ("auteur", "/drift/incidents/"),
     "incident": ("auteur", "/drift/incidents/{incident}/"),
+    "spending": ("admin", "/drift/spending/"),
+    "model-calendar": ("auteur", "/drift/models/"),
     "playground": ("auteur", "/prompts/{own}/try/"),
     "trial": ("auteur", "/trials/{trial}/"),
     # Administrating
