@@ -1,6 +1,6 @@
 """Whatever is killed while runs are under way: each ends once, and nobody pays or hears twice.
 
-It takes some minutes, so it runs only when asked for: `RETEX_KILL_MOMENTS=10` kills each process at
+It takes some minutes, so it runs only when asked for: `KILL_MOMENTS=10` kills each process at
 ten seeded moments.
 """
 
@@ -21,12 +21,12 @@ from tests.shared_data import shared_path
 from tests.stack.product import Product, ended, free_port
 from tests.stack.test_prime import MARCH, QUESTION, Program, recorded_cases
 
-MOMENTS = int(os.environ.get("RETEX_KILL_MOMENTS", "0"))
+MOMENTS = int(os.environ.get("KILL_MOMENTS", "0"))
 
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.timeout(1500),
-    pytest.mark.skipif(not MOMENTS, reason="takes minutes; set RETEX_KILL_MOMENTS=10 to run it"),
+    pytest.mark.skipif(not MOMENTS, reason="takes minutes; set KILL_MOMENTS=10 to run it"),
 ]
 
 VICTIMS = ("models", "worker", "beat", "valkey", "postgres")
