@@ -46,7 +46,7 @@ from kb.drift.sequential import SMALLEST_P, Allowance, accumulated, second_level
 from kb.drift.severity import Direction, Effect, effect
 from kb.drift.vectors import normalised
 from kb.drift.verdict import LEAST_JUDGED_SHARE
-from kb.drift.windows import Pool, between, comparison
+from kb.drift.windows import Pool, between, compared, comparison, shortened
 
 type Phase = Literal["learning", "stable", "suspect", "drifted"]
 type Verdict = Literal["learning", "stable", "suspect", "drifted", "notice", "incomplete"]
@@ -103,7 +103,7 @@ with the smallest part; a roll-out to a fifth of the calls needs all the answers
 PROMPT_STAGES: Final = (3, 3, 5, 5, 5, 5)
 """Answers of each case in the sessions after a suspicion. A night that is merely to be seen again
 takes as few as can decide."""
-EXTRA_SHARE = 0.06
+EXTRA_SHARE = 0.05
 """Of the planned calls, what may be spent on first looks at single cases that look odd."""
 MOST_SUSPICIOUS_CASES = 3
 """More cases at once are a matter of the whole prompt."""
@@ -460,7 +460,11 @@ def _tested(
     found = state.look(cases, before, after, alpha=max(level / 2, 1e-7))
     # What even a full change could not reach yet is kept for when there are more answers.
     clearest = _clearest(
-        [(len(before[case]), len(after[case])) for case in cases if before[case] and after[case]],
+        [
+            (compared(len(before[case])), compared(len(after[case])))
+            for case in cases
+            if before[case] and after[case]
+        ],
         suspicion.changed,
     )
     spent = level if clearest <= level else 0.0
@@ -517,7 +521,9 @@ def _effect_since(state: _Session, suspicion: Suspicion) -> Effect | None:
     before = between(state.all, state.memory.epoch_from, until)
     after = between(state.all, suspicion.since + 1, state.number)
     size = effect(
-        {case: before[case] for case in cases}, {case: after[case] for case in cases}, state.reader
+        {case: shortened(before[case]) for case in cases},
+        {case: shortened(after[case]) for case in cases},
+        state.reader,
     )
     if size is not None and len(cases) < len(state.cases) and size.severity == "critical":
         return replace(size, severity="major")
@@ -680,11 +686,12 @@ def _unprecedented(
     state: _Session, tonight: Mapping[int, float], allowed: float
 ) -> list[Suspicion]:
     """Cases that never varied and do so now. Among n answers this happens by chance once in n."""
-    level = allowed / max(sum(1.0 / len(state.all[case]) for case in tonight), SMALLEST_P)
+    rarest = {case: 1.0 / (compared(len(state.earlier[case])) + 1) for case in tonight}
+    level = allowed / max(sum(rarest.values()), SMALLEST_P)
     return [
         _of_case(state, case, p, level, changed=1)
         for case, p in tonight.items()
-        if p * len(state.all[case]) < MOST_UNUSUAL and _is_unprecedented(state, case)
+        if p < MOST_UNUSUAL * rarest[case] and _is_unprecedented(state, case)
     ]
 
 
@@ -696,7 +703,7 @@ def _lasting(state: _Session, cases: Sequence[int], window: int, allowed: float)
     found = state.look(usable, before, after, alpha=WINDOW_LEVEL)
     raised = []
     for case, p in zip(usable, found.cases, strict=True):
-        rarest = 1.0 / math.comb(len(state.all[case]), window)
+        rarest = 1.0 / math.comb(compared(len(before[case])) + window, window)
         level = second_level(
             p,
             allowed=allowed / len(usable),
@@ -723,7 +730,7 @@ def _of_case(state: _Session, case: int, p: float, level: float, *, changed: int
 
 def _likeness(state: _Session, case: int) -> float:
     """Similarity of tonight's answer to the earlier one that is most like it."""
-    texts = [one.text for one in (*state.new[case], *state.earlier[case])]
+    texts = [one.text for one in (*state.new[case], *shortened(state.earlier[case]))]
     vectors = state.reader.vectors(texts)
     return float((vectors[1:] @ vectors[0]).max())
 
@@ -865,7 +872,11 @@ def _answers_to_decide(suspicion: Suspicion, cases: Sequence[int], answers: Pool
     sizes = [
         count
         for case in cases
-        if (count := sum(one.session <= suspicion.reference_until for one in answers.get(case, ())))
+        if (
+            count := compared(
+                sum(one.session <= suspicion.reference_until for one in answers.get(case, ()))
+            )
+        )
     ]
     for count in (1, 2, 3) if suspicion.is_direct and suspicion.stage == 0 else ():
         clearest = _clearest([(size, count) for size in sizes], suspicion.changed)

@@ -47,6 +47,11 @@ def shortened(samples: Sequence[Sample]) -> list[Sample]:
     return [*samples[:FIRST_KEPT], *samples[-LAST_KEPT:]]
 
 
+def compared(answers: int) -> int:
+    """How many of so many answers of one side a comparison looks at."""
+    return min(answers, FIRST_KEPT + LAST_KEPT)
+
+
 def comparison(cases: Sequence[int], earlier: Pool, new: Pool) -> list[Case]:
     """What `detector.look` compares, one for each of the cases in this order."""
     return [_case(shortened(earlier.get(case, ())), shortened(new.get(case, ()))) for case in cases]
