@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -235,7 +235,7 @@ def accept_as_normal(*, monitor: Monitor, by: User, now: datetime, note: str = "
     baseline = Baseline.objects.create(
         monitor=monitor, accepted=now, accepted_by=by, note=clean_line(note)[:300], created=now
     )
-    since = datetime.fromtimestamp(memory.epoch_from - runs.SESSIONS, UTC)
+    since = assessing.begins(memory.epoch_from)
     judged.filter(slot__gt=since).update(baseline=baseline, kind=Run.Kind.BASELINE, is_usual=True)
     learning, stable = Monitor.Status.LEARNING, Monitor.Status.STABLE
     status = stable if memory.phase == "stable" else learning

@@ -11,14 +11,14 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
-from kb.drift import assertions, incidents, state, verdict, watch
+from kb.drift import assertions, incidents, runs, state, verdict, watch
 from kb.drift.answers import Outcome, Sample
 from kb.drift.assertions import Facts
 from kb.drift.grading import grade_again
@@ -224,8 +224,13 @@ def _graded(case: TestCase, row: Completion) -> list[bool | None]:
 
 
 def _session_number(run: Run, session: int) -> int:
-    """Grows with time; answers that were taken together share it. Slots are whole seconds apart."""
-    return int(run.slot.timestamp()) + session
+    """Milliseconds of the slot; grows with time, and answers that were taken together share it."""
+    return int(run.slot.timestamp() * 1000) + session
+
+
+def begins(session: int) -> datetime:
+    """The slot whose sessions this one is among, give or take the few a run may have."""
+    return datetime.fromtimestamp((session - runs.SESSIONS) / 1000, UTC)
 
 
 def _passes(completions: Iterable[Completion]) -> Mapping[int, tuple[int, int]]:

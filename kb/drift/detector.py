@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -45,8 +45,9 @@ MOST_WAYS = 200_000
 """For a case on its own: resolves chances down to 5 in a million."""
 MOST_CELLS = 250_000_000
 """Numbers worked through for one look with a change; keeps it below about two seconds."""
-MOST_LISTED_CELLS = 4_000_000
-"""Joint relabellings are listed instead of drawn up to this many numbers."""
+MOST_LISTED = 70_000
+"""Joint relabellings are listed instead of drawn up to this many: sixteen cases that never varied
+before and have all changed."""
 FIRST_DRAW = 249
 GROWTH = 8
 """Draw this many times more while a channel is still too rare to be measured."""
@@ -104,21 +105,37 @@ class _Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
-    """Which columns of the tables belong to which channel."""
+class _Stack:
+    """Tables to be added up, with the channel of each column and how its sum spreads.
 
-    assertions: int
-    features: int
-    directions: int
+    ``spread`` and ``centre`` are taken over all relabellings, so there are no labels in them.
+    """
 
-    def of(self, channel: Channel) -> slice:
-        ends = np.cumsum([0, self.assertions, self.features, self.directions, 2, 2]).tolist()
-        place = CHANNELS.index(channel)
-        return slice(ends[place], ends[place + 1])
+    tables: Sequence[_Table]
+    channels: NDArray[np.int64]
+    spread: Floats
+    centre: Floats
 
     @property
     def width(self) -> int:
-        return self.assertions + self.features + self.directions + 4
+        return len(self.channels)
+
+    def statistics(self, sums: Floats) -> dict[Channel, Floats]:
+        """The statistic of each channel for each row of summed columns."""
+        found: dict[Channel, Floats] = {}
+        for number, channel in enumerate(CHANNELS):
+            places = np.flatnonzero(self.channels == number)
+            if len(places) == 0:
+                continue
+            values = sums[:, places]
+            if channel in ("assertions", "features"):
+                found[channel] = np.abs(values / self.spread[places]).max(axis=1)
+            elif channel == "direction":
+                found[channel] = (values * values).sum(axis=1)
+            else:
+                centred = values - self.centre[places]
+                found[channel] = (centred / self.spread[places]).max(axis=1)
+        return found
 
 
 def look(
@@ -144,12 +161,12 @@ def look(
     if not varying:
         return Look(1.0, float(rng.random()), {}, tuple(chances_of_cases), smallest, 1, True)
     most = _ways_of_a_case(len(varying), alpha)
-    tables, columns = _tables(varying, most, reader, rng)
-    for (place, _case, _kinds_of_case), table in zip(varying, tables, strict=True):
-        chances_of_cases[place] = _combined(
-            _statistics(table.values, [table], columns), table.chances
-        )[0]
-    joint, chances, is_exact = _joint(tables, columns, alpha, rng)
+    stack = _stacked(*_tables(varying, most, reader, rng))
+    for (place, _case, _kinds_of_case), table in zip(varying, stack.tables, strict=True):
+        alone = _stacked([table], stack.channels)
+        statistics = alone.statistics(alone.tables[0].values)
+        chances_of_cases[place] = _combined(statistics, table.chances)[0]
+    joint, chances, is_exact = _joint(stack, alpha, rng)
     p, at_least, tied = _combined(joint, chances)
     return Look(
         p=p,
@@ -204,25 +221,23 @@ def _tables(
     most: int,
     reader: Reader,
     rng: np.random.Generator,
-) -> tuple[list[_Table], _Columns]:
+) -> tuple[list[_Table], NDArray[np.int64]]:
+    """The table of each case, and the channel of each column."""
     reader.read(case.texts[number] for _, case, kinds in varying for number in kinds.first)
     assertions = max(
         0 if case.verdicts is None else case.verdicts.shape[1] for _, case, _ in varying
     )
     measured = [_measured(case, kinds, reader) for _, case, kinds in varying]
     moves = _directions(measured)
-    columns = _Columns(
-        assertions=assertions + (assertions > 1),
-        features=measured[0].features.shape[1],
-        directions=moves[0].shape[1],
-    )
+    width = assertions + (assertions > 1)
     tables = []
     for (_, case, kinds), seen, places in zip(varying, measured, moves, strict=True):
         listed = ways(kinds.counts, kinds.fresh, most=most, rng=rng)
-        judged = _judged(case, kinds, columns.assertions)
+        judged = _judged(case, kinds, width)
         values = _values(listed, kinds, seen, judged, places)
         tables.append(_Table(values, listed.chances, listed.is_exact))
-    return tables, columns
+    widths = (width, measured[0].features.shape[1], moves[0].shape[1], 2, 2)
+    return tables, np.repeat(np.arange(len(CHANNELS)), widths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,38 +377,55 @@ def _energy(new: Floats, old: Floats, fresh: int, earlier: int, distance: Floats
 # --- all cases together -----------------------------------------------------------------------
 
 
+def _stacked(tables: Sequence[_Table], channels: NDArray[np.int64]) -> _Stack:
+    """The columns that move at all."""
+    variance = np.zeros(len(channels))
+    centre = np.zeros(len(channels))
+    for table in tables:
+        means = table.chances @ table.values
+        variance += table.chances @ (table.values - means) ** 2
+        centre += means
+    spread = np.sqrt(variance)
+    moving = spread > SAME
+    return _Stack(
+        tables=[replace(table, values=table.values[:, moving]) for table in tables],
+        channels=channels[moving],
+        spread=spread[moving],
+        centre=centre[moving],
+    )
+
+
 def _joint(
-    tables: Sequence[_Table], columns: _Columns, alpha: float, rng: np.random.Generator
+    stack: _Stack, alpha: float, rng: np.random.Generator
 ) -> tuple[dict[Channel, Floats], Floats, bool]:
     """The statistics of every joint relabelling, the one seen first, and their chances."""
-    number = math.prod(len(table.chances) for table in tables)
-    if number * columns.width <= MOST_LISTED_CELLS:
-        sums, chances = tables[0].values, tables[0].chances
-        for table in tables[1:]:
-            sums = (sums[:, None, :] + table.values[None, :, :]).reshape(-1, columns.width)
-            chances = (chances[:, None] * table.chances[None, :]).ravel()
-        is_exact = all(table.is_exact for table in tables)
-        return _statistics(sums, tables, columns), chances, is_exact
-    return _drawn(tables, columns, alpha, rng)
+    number = math.prod(len(table.chances) for table in stack.tables)
+    if number > MOST_LISTED:
+        return _drawn(stack, alpha, rng)
+    sums, chances = stack.tables[0].values, stack.tables[0].chances
+    for table in stack.tables[1:]:
+        sums = (sums[:, None, :] + table.values[None, :, :]).reshape(-1, stack.width)
+        chances = (chances[:, None] * table.chances[None, :]).ravel()
+    return stack.statistics(sums), chances, all(table.is_exact for table in stack.tables)
 
 
 def _drawn(
-    tables: Sequence[_Table], columns: _Columns, alpha: float, rng: np.random.Generator
+    stack: _Stack, alpha: float, rng: np.random.Generator
 ) -> tuple[dict[Channel, Floats], Floats, bool]:
-    # Integer steps on [0, 1): the last must be 1, whatever the floats add up to.
-    steps = [np.append(np.cumsum(table.chances)[:-1], 1.0) for table in tables]
-    seen = np.sum([table.values[0] for table in tables], axis=0)[None]
-    parts = {channel: [values] for channel, values in _statistics(seen, tables, columns).items()}
-    most = int(min(8 / alpha, MOST_CELLS / (columns.width * len(tables))))
+    # The last step must be 1, whatever the floats add up to.
+    steps = [np.append(np.cumsum(table.chances)[:-1], 1.0) for table in stack.tables]
+    seen = np.sum([table.values[0] for table in stack.tables], axis=0)[None]
+    parts = {channel: [values] for channel, values in stack.statistics(seen).items()}
+    most = int(min(8 / alpha, MOST_CELLS / (stack.width * len(stack.tables))))
     most = max(most, FIRST_DRAW)
     drawn, target = 0, FIRST_DRAW
     while True:
         while drawn < target:
             rows = min(target - drawn, ROWS_AT_ONCE)
-            sums = np.zeros((rows, columns.width))
-            for table, step in zip(tables, steps, strict=True):
+            sums = np.zeros((rows, stack.width))
+            for table, step in zip(stack.tables, steps, strict=True):
                 sums += table.values[np.searchsorted(step, rng.random(rows), side="right")]
-            for channel, values in _statistics(sums, tables, columns).items():
+            for channel, values in stack.statistics(sums).items():
                 parts[channel].append(values)
             drawn += rows
         found = {channel: np.concatenate(values) for channel, values in parts.items()}
@@ -401,36 +433,6 @@ def _drawn(
         if fewest >= ENOUGH_EXCEEDANCES or drawn >= most:
             return found, np.full(drawn + 1, 1 / (drawn + 1)), False
         target = min(most, drawn * GROWTH)
-
-
-def _statistics(sums: Floats, tables: Sequence[_Table], columns: _Columns) -> dict[Channel, Floats]:
-    """The statistic of each channel that varies at all, for each row of summed columns."""
-    spread, centre = _spread(tables)
-    found: dict[Channel, Floats] = {}
-    for channel in CHANNELS:
-        part = columns.of(channel)
-        moving = np.flatnonzero(spread[part] > SAME) + part.start
-        if len(moving) == 0:
-            continue
-        values = sums[:, moving]
-        if channel in ("assertions", "features"):
-            found[channel] = np.abs(values / spread[moving]).max(axis=1)
-        elif channel == "direction":
-            found[channel] = (values * values).sum(axis=1)
-        else:
-            found[channel] = ((values - centre[moving]) / spread[moving]).max(axis=1)
-    return found
-
-
-def _spread(tables: Sequence[_Table]) -> tuple[Floats, Floats]:
-    """Standard deviation and mean of each summed column over the relabellings: no labels in it."""
-    variance = np.zeros(tables[0].values.shape[1])
-    centre = np.zeros_like(variance)
-    for table in tables:
-        means = table.chances @ table.values
-        variance += table.chances @ (table.values - means) ** 2
-        centre += means
-    return np.sqrt(variance), centre
 
 
 def _tie(values: Floats) -> float:

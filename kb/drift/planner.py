@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kb.drift.answers import Sample
 from kb.drift.reading import Reader
@@ -19,9 +19,11 @@ from kb.drift.watch import Memory, Night, Policy, confirm, judge
 DAYS_A_MONTH = 365.25 / 12
 SPARE_CALLS = 1.06
 """Confirmations and second looks at single cases: measured at 0 to 9 % of the planned calls."""
-LONGEST_LOOK_AHEAD = 30
+LONGEST_LOOK_AHEAD = 21
 """Nights; what would take longer is called not noticed."""
-DRAWS = 20
+WATCHED = 14
+"""Unchanged nights before the fall: an alarm owed in the first days is a matter of the plan."""
+DRAWS = 15
 NOTICED_SHARE = 0.8
 """Within this many of the made-up histories a change must be noticed for its night to be told."""
 
@@ -46,7 +48,7 @@ def plan(*, cases: int, policy: Policy) -> Plan:
     return Plan(
         smallest_p=(policy.baseline_samples + 1.0) ** -cases,
         nights_to_full_change=_nights(
-            cases, policy, lambda _case, night: Sample("new" if night else "old", night), seed=0
+            cases, policy, lambda _case, night: Sample("new" if night else "old", 0), 0, watched=0
         ),
         calls_for_baseline=cases * policy.baseline_samples,
         calls_a_month=cases * nights_a_month * SPARE_CALLS,
@@ -57,6 +59,8 @@ def nights_to_notice(
     baseline: Sequence[CaseCounts], *, rate: float, policy: Policy, seed: int, draws: int = DRAWS
 ) -> int | None:
     """The night by which a fall of the pass rate to ``rate`` would be noticed, None if it might not.
+
+    The fall comes after two weeks of watching. Takes some seconds: ask once and keep the answer.
 
     ``baseline``: passes of this monitor's own answers, from which the made-up ones are drawn: each
     answer that would have passed fails with the same chance. Texts do not change, so that a real
@@ -87,26 +91,30 @@ def _fall(baseline: Sequence[CaseCounts], kept: float, policy: Policy, seed: int
         passed = lot.choice(passes[case])
         if night and lot.random() >= kept:
             passed = 0
-        return Sample("answer", night, (passed,))
+        return Sample("answer", 0, (passed,))
 
-    return _nights(len(baseline), policy, answer, seed)
+    return _nights(len(baseline), policy, answer, seed, watched=WATCHED)
 
 
 def _nights(
-    cases: int, policy: Policy, answer: Callable[[int, int], Sample], seed: int
+    cases: int, policy: Policy, answer: Callable[[int, int], Sample], seed: int, *, watched: int
 ) -> int | None:
-    """Play a monitor from its baseline, which is night 0 of ``answer``, to its first alarm."""
+    """Play a monitor to its first alarm, from night 1 of ``answer``; what was before is night 0."""
     everything = range(cases)
-    pool = {case: [answer(case, 0) for _ in range(policy.baseline_samples)] for case in everything}
-    memory = Memory(phase="stable")
+    known = policy.baseline_samples + watched
+    pool = {
+        case: [replace(answer(case, 0), session=number) for number in range(known)]
+        for case in everything
+    }
+    memory = Memory(phase="stable", looks=watched)
     asked = dict.fromkeys(everything, 1)
     reader = Reader()
-    session = 0
+    session = known
     for night in range(1, LONGEST_LOOK_AHEAD + 1):
         for step in (judge, confirm):
             session += 1
             new = {
-                case: [_in_session(answer(case, night), session) for _ in range(count)]
+                case: [replace(answer(case, night), session=session) for _ in range(count)]
                 for case, count in asked.items()
             }
             judgement = step(
@@ -126,7 +134,3 @@ def _nights(
             if judgement.wanted.when != "soon":
                 break
     return None
-
-
-def _in_session(sample: Sample, session: int) -> Sample:
-    return Sample(sample.text, session, sample.verdicts, sample.outcome)

@@ -103,8 +103,9 @@ with the smallest part; a roll-out to a fifth of the calls needs all the answers
 PROMPT_STAGES: Final = (3, 3, 5, 5, 5, 5)
 """Answers of each case in the sessions after a suspicion. A night that is merely to be seen again
 takes as few as can decide."""
-EXTRA_SHARE = 0.05
-"""Of the planned calls, what may be spent on first looks at single cases that look odd."""
+EXTRA_SHARE, FIRST_EXTRA_CALLS = 0.05, 2.0
+"""Of the planned calls, what may be spent on second looks at single cases that look odd; and what
+there is for it in the beginning."""
 MOST_SUSPICIOUS_CASES = 3
 """More cases at once are a matter of the whole prompt."""
 CLEARLY = 20.0
@@ -190,7 +191,7 @@ class Memory:
     meter_sure: float = 0.0
     suspicions: tuple[Suspicion, ...] = ()
     without: tuple[int, ...] = ()
-    extra_calls: float = 0.0
+    extra_calls: float = FIRST_EXTRA_CALLS
     incomplete: int = 0
     drift: Suspicion | None = None
     history: tuple[Event, ...] = ()
@@ -344,7 +345,6 @@ def accept(*, memory: Memory, cases: Sequence[int], pool: Pool, policy: Policy) 
     return Memory(
         phase="stable" if is_learnt else "learning",
         epoch_from=begin,
-        extra_calls=memory.extra_calls,
         history=_remembered(memory, Event("accepted", latest)),
     )
 
