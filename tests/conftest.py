@@ -24,3 +24,11 @@ def _english() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _fast_passwords(settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of the running product go in two rows: those in a browser, and those that start it."""
+    for item in items:
+        for row in ("e2e", "stack"):
+            if item.get_closest_marker(row):
+                item.add_marker(pytest.mark.xdist_group(row))

@@ -39,6 +39,8 @@ the texts of each case move, each in its own way. novelty: answers not given bef
 
 DIRECTIONS = 32
 """The strongest directions in which the texts of these cases vary; the rest is noise."""
+MOST_ROWS_AT_ONCE = 160
+"""Texts up to which their directions are found in one step instead of by iteration."""
 FEWEST_WAYS = 200
 """Ways of one case drawn by lot when they cannot be listed; more when there are few cases."""
 MOST_WAYS = 200_000
@@ -283,7 +285,7 @@ def _directions(measured: Sequence[_Measured]) -> list[Floats]:
     weights = np.sqrt(np.concatenate([one.counts for one in measured])).astype(np.float32)
     weighted = rows * weights[:, None]
     kept = min(DIRECTIONS, len(rows))
-    if len(rows) <= 2 * DIRECTIONS:
+    if len(rows) <= MOST_ROWS_AT_ONCE:
         _sizes, basis = np.linalg.eigh((weighted @ weighted.T).astype(np.float64))
         basis = (weighted.T @ basis[:, ::-1][:, :kept]).astype(np.float64)
         lengths = np.sqrt((basis * basis).sum(axis=0))

@@ -65,10 +65,10 @@ _SORRY = (
     "sorry",
     "apologi",
     "able to",
-    "can",
-    "won",
     "decline",
     "as an ai",
+    "i can",
+    "i won",
     "désol",
     "je ne",
     "tant qu",
@@ -111,7 +111,7 @@ def measure(text: str) -> NDArray[np.float64]:
             int(bytes_seen[_OTHER_SCRIPT].sum()) / length,
             math.log1p(read.count("?")),
             float(stripped[-1:] in tuple('.!?…)]}»”"`')),
-            math.log1p(sum(word in _FIRST_PERSON for word in words)),
+            math.log1p(sum(map(_FIRST_PERSON.__contains__, words))),
             float(("\\" in read or "$$" in read) and _FORMULA.search(read) is not None),
         ]
     )

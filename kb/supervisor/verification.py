@@ -161,12 +161,17 @@ def _browser(environment: Mapping[str, str]) -> Outcome:
 
 
 def _test_runs() -> list[tuple[str, list[str]]]:
-    """Names and commands of the tests: most at once on all processors, the rest one by one."""
+    """Names and commands of the tests: most at once on all processors, then the rest in two rows.
+
+    Those who walk the pages and those who start and kill the product wait most of the time, each
+    for its own; tests/conftest.py puts them into groups, and a group is one row.
+    """
     pytest = [sys.executable, "-m", "pytest"]
     together = ["-n", "auto", "--maxprocesses", str(_MOST_WORKERS), "-m", f"not ({_ALONE})"]
+    in_rows = ["-n", "2", "--dist", "loadgroup", "-m", _ALONE]
     return [
         ("tests, several at once (pytest)", [*pytest, *together]),
-        ("tests of the whole product (pytest)", [*pytest, "-m", _ALONE, "--durations", "10"]),
+        ("tests of the whole product (pytest)", [*pytest, *in_rows, "--durations", "10"]),
     ]
 
 

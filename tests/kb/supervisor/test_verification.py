@@ -88,7 +88,8 @@ def test_only_tests_that_start_nothing_large_run_beside_each_other():
         *("-m", "not (stack or e2e)"),
     ]
     assert alone == [
-        *(sys.executable, "-m", "pytest", "-m", "stack or e2e", "--durations", "10"),
+        *(sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup"),
+        *("-m", "stack or e2e", "--durations", "10"),
     ]
 
 
