@@ -235,7 +235,7 @@ def test_the_makefile_s_targets_work_on_words_that_exist():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     words = set(re.findall(r"manage\.py (\w+)", makefile))
 
-    assert words == {"up", "verify", "lint", "makemessages", "compile_catalogues"}
+    assert words == {"up", "verify", "lint", "makemessages", "install", "compile_catalogues"}
     assert words - {"makemessages", "compile_catalogues"} <= manage.WORDS.keys()
 
 
