@@ -81,6 +81,8 @@ AUDIT_FIRST_LEVEL = 0.005
 CREEP_EVERY, CREEP_WINDOW, CREEP_REFERENCE = 7, 7, 30
 """Nights: each week the last week is set against the first month, to see change in small steps."""
 CREEP_SHARE = 0.2
+CONCENTRATED = 5.0
+"""An audit is about one case when this case alone is as rare, up to this factor."""
 MOST_UNUSUAL = 1.5
 """Of n answers, one with a chance below this part of n is the most unusual, with no second."""
 WINDOWS: Final = {3: 1, 6: 3, 12: 6}
@@ -453,7 +455,7 @@ def _tested(
     cases = suspicion.cases or state.ready()
     before = between(state.all, state.memory.epoch_from, suspicion.reference_until)
     after = between(state.all, suspicion.since + 1, state.number)
-    single = suspicion.route == "one_case"
+    single = bool(suspicion.cases)
     parts = CASE_SPENDING if single else PROMPT_SPENDING
     # Of what is left: parts that were not spent so far are spread over the ones to come.
     level = suspicion.level * parts[suspicion.stage] / sum(parts[suspicion.stage :])
@@ -549,8 +551,9 @@ def _look(state: _Session) -> Look:
     single = {case: p for case, p in chances.items() if len(state.new[case]) == 1}
     raised = _tonight(state, found, number) or _accumulated(state, found, number)
     if raised is None:
-        raised = _audit(state, number)
-    suspicions = (raised,) if raised else memory.suspicions + _single_cases(state, single, number)
+        raised = _audit(state, ready, number)
+    more = (raised,) if raised else _single_cases(state, single, number)
+    suspicions = memory.suspicions + more
     state.memory = replace(state.memory, looks=number, suspicions=suspicions)
     if raised:
         state.memory = replace(state.memory, meter=0.0, meter_staked=0.0, meter_sure=0.0)
@@ -612,7 +615,7 @@ def _accumulated(state: _Session, found: Look, number: int) -> Suspicion | None:
     )
 
 
-def _audit(state: _Session, number: int) -> Suspicion | None:
+def _audit(state: _Session, cases: Sequence[int], number: int) -> Suspicion | None:
     """Several nights together: the last ones against all before, the last week against the first
     month."""
     allowed = state.policy.allowance("audit").at(number)
@@ -620,37 +623,44 @@ def _audit(state: _Session, number: int) -> Suspicion | None:
     if number % CREEP_EVERY == 0 and len(sessions) > CREEP_REFERENCE + CREEP_WINDOW:
         until, begin = sessions[CREEP_REFERENCE - 1], sessions[-CREEP_WINDOW]
         part = CREEP_EVERY * CREEP_SHARE * allowed
-        p = _audited(state, until, begin, alpha=part / 2)
-        if p <= part:
-            return _of_audit(state, p, CONFIRMATION_LEVEL, until=until)
+        found = _audited(state, cases, until, begin, alpha=part)
+        if found.p <= part:
+            return _of_audit(state, found, cases, CONFIRMATION_LEVEL, until=until)
     if number % AUDIT_EVERY != 0:
         return None
-    windows = [window for window in AUDITS if window <= number]
     part = AUDIT_EVERY * (1 - CREEP_SHARE) * allowed / len(AUDITS)
-    for window in windows:
-        p = _audited(state, sessions[-window - 1], sessions[-window], alpha=part)
-        level = second_level(p, allowed=part, first=AUDIT_FIRST_LEVEL, most=CONFIRMATION_LEVEL)
+    for window in (window for window in AUDITS if window <= number and window < len(sessions)):
+        found = _audited(state, cases, sessions[-window - 1], sessions[-window], alpha=part)
+        level = second_level(
+            found.p, allowed=part, first=AUDIT_FIRST_LEVEL, most=CONFIRMATION_LEVEL
+        )
         if level > 0.0:
-            return _of_audit(state, p, level, until=state.number)
+            return _of_audit(state, found, cases, level, until=state.number)
     return None
 
 
-def _audited(state: _Session, until: int, begin: int, *, alpha: float) -> float:
-    """Chance of the sessions since ``begin`` against those up to ``until``."""
+def _audited(
+    state: _Session, cases: Sequence[int], until: int, begin: int, *, alpha: float
+) -> Look:
+    """The sessions since ``begin`` against those up to ``until``."""
     before = between(state.all, state.memory.epoch_from, until)
     after = between(state.all, begin, state.number)
-    ready = [case for case in state.ready() if before[case]]
-    return state.look(ready, before, after, alpha=max(alpha, 1e-6)).p
+    return state.look(cases, before, after, alpha=max(alpha, 1e-6))
 
 
-def _of_audit(state: _Session, p: float, level: float, *, until: int) -> Suspicion:
+def _of_audit(
+    state: _Session, found: Look, cases: Sequence[int], level: float, *, until: int
+) -> Suspicion:
+    p_of_case, case = min(zip(found.cases, cases, strict=True))
+    is_one_case = len(cases) > 1 and p_of_case * len(cases) <= CONCENTRATED * found.p
     return Suspicion(
         route="audit",
-        cases=(),
+        # What is asked of the answers to come may follow from those seen so far.
+        cases=(case,) if is_one_case else (),
         since=state.number,
         reference_until=until,
         level=level,
-        p=p,
+        p=found.p,
         is_direct=level >= CONFIRMATION_LEVEL,
         waits_for_night=True,
     )
