@@ -30,6 +30,7 @@ def _fast_passwords(settings):
 def pytest_collection_modifyitems(items):
     """Tests of the running product go in two rows: those in a browser, and those that start it."""
     for item in items:
-        for row in ("e2e", "stack"):
-            if item.get_closest_marker(row):
-                item.add_marker(pytest.mark.xdist_group(row))
+        if "e2e" in item.path.parts:  # they are marked later, by their own conftest
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+        elif item.get_closest_marker("stack"):
+            item.add_marker(pytest.mark.xdist_group("stack"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kb.drift import features
+from kb.drift.refusals import refusal_in
 
 type Outcome = Literal["answered", "empty", "refused", "cut", "missing"]
 
@@ -36,7 +36,7 @@ def passed(sample: Sample) -> bool | None:
 
 def is_refused(sample: Sample) -> bool:
     """Whether the model declined, by its own account or in words."""
-    return sample.outcome == "refused" or features.is_refusal(sample.text)
+    return sample.outcome == "refused" or refusal_in(sample.text) != ""
 
 
 def is_odd(sample: Sample) -> bool:

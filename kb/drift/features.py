@@ -14,6 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kb.drift.refusals import refusal_in
+
 NAMES: Final = (
     "characters",
     "words",
@@ -43,38 +45,10 @@ COUNTED: Final = frozenset(
 
 LONGEST_READ: Final = 50_000
 """Characters looked at for layout; lengths are always of the whole answer."""
-OPENING: Final = 400
-"""A refusal is said at once; further down the same words are mostly quoted."""
-
-_REFUSAL = re.compile(
-    r"""\b(?:
-        i['’]m\ (?:really\ |very\ )?sorry | i\ am\ (?:really\ |very\ )?sorry | sorry,\ but
-      | i\ apologi[sz]e | as\ an\ ai\b | i\ must\ decline
-      | i(?:['’]m|\ am)\ (?:unable|not\ able)\ to | unable\ to\ (?:help|assist|provide|comply)
-      | i\ (?:cannot|can['’]t|can\ not|won['’]t)\ (?:help|assist|provide|fulfil|comply|do\ that|answer|continue|discuss)
-      | je\ suis\ (?:vraiment\ )?désolé | désolée?,\ (?:mais\ )?je | je\ ne\ (?:peux|suis)\ pas\ (?:vous\ aider|répondre|en\ mesure|capable)
-      | je\ ne\ peux\ (?:ni|malheureusement)\b | en\ tant\ qu['’](?:ia|intelligence\ artificielle|assistant)
-    )""",
-    re.IGNORECASE | re.VERBOSE,
-)
 _LIST_LINE = re.compile(r"\n[ \t]*(?:([-*•])|[0-9]{1,4}[.)])[ \t]")
 _HEADING = re.compile(r"\n#{1,6} ")
 _FIRST_PERSON = frozenset({"I", "I'm", "I’m", "I'll", "I’ll", "I've", "I’ve", "Je", "je"})
 _FORMULA = re.compile(r"\\(?:boxed|frac|begin|\(|\[)|\$\$")
-_SORRY = (
-    "sorry",
-    "apologi",
-    "able to",
-    "decline",
-    "as an ai",
-    "i can",
-    "i won",
-    "désol",
-    "je ne",
-    "tant qu",
-)
-"""Every refusal holds one of these; most answers hold none, which is quick to see."""
-
 _PUNCTUATION = np.array([33 <= c < 128 and not chr(c).isalnum() for c in range(256)])
 # In UTF-8 these bytes begin a character beyond Latin script and typographic punctuation.
 _OTHER_SCRIPT = np.array([c >= 0xC9 and c != 0xE2 for c in range(256)])
@@ -98,7 +72,7 @@ def measure(text: str) -> NDArray[np.float64]:
             math.log1p(len(text)),
             math.log1p(len(words)),
             math.log1p(text.count("\n")),
-            float(is_refusal(text)),
+            float(refusal_in(text) != ""),
             float(_is_json(stripped)),
             float("```" in read),
             math.log1p(sum(items)),
@@ -115,12 +89,6 @@ def measure(text: str) -> NDArray[np.float64]:
             float(("\\" in read or "$$" in read) and _FORMULA.search(read) is not None),
         ]
     )
-
-
-def is_refusal(text: str) -> bool:
-    """Whether the answer opens with the words of a refusal, in English or French."""
-    opening = text[:OPENING].lower()
-    return any(part in opening for part in _SORRY) and _REFUSAL.search(opening) is not None
 
 
 def _is_json(stripped: str) -> bool:

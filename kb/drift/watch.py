@@ -209,8 +209,12 @@ class Memory:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Memory:
-        """Read what `to_dict` gave; an empty mapping is a new memory. Raises TypeError on others."""
-        fields = dict(plain)
+        """Read what `to_dict` gave; an empty mapping is a new memory.
+
+        What an older version kept and this one does not know is passed over.
+        """
+        known = {one.name for one in dataclasses.fields(cls)}
+        fields = {name: value for name, value in plain.items() if name in known}
         if "suspicions" in fields:
             fields["suspicions"] = tuple(_suspicion(one) for one in fields["suspicions"])
         if fields.get("drift") is not None:
