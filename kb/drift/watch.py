@@ -94,9 +94,11 @@ CASE_STAGES: Final = (2, 6, 10, 10, 12, 12)
 """Answers a case is asked for on the nights after it became suspicious: few at first, because
 most such cases turn out to be nothing."""
 CASE_FUTILE: Final = (0.2, 0.1, 0.05, 0.03, 0.02, 0.0)
+RARE_CASE_FUTILE: Final = (0.5, 0.2, 0.1, 0.05, 0.03, 0.0)
 PROMPT_FUTILE: Final = (0.4, 0.25, 0.15, 0.08, 0.05, 0.0)
 """Where the new answers are more usual than this after so many sessions, a suspicion is dropped.
-A roll-out to a fifth of the calls shows slowly."""
+A roll-out to a fifth of the calls shows slowly; a case that was rare to begin with
+(WINDOW_LEVEL) may give a usual answer once."""
 CASE_SPENDING: Final = (0.1, 0.1, 0.2, 0.2, 0.2, 0.2)
 PROMPT_SPENDING: Final = (0.2, 0.1, 0.1, 0.15, 0.2, 0.25)
 """Part of the level that each comparison of a suspicion may spend. What it does not need because
@@ -483,7 +485,9 @@ def _tested(
     )
     if spent > 0.0 and found.p <= level:
         return tested, "alarm"
-    limits = CASE_FUTILE if single else PROMPT_FUTILE
+    limits = PROMPT_FUTILE
+    if single:
+        limits = RARE_CASE_FUTILE if suspicion.p <= WINDOW_LEVEL else CASE_FUTILE
     if tested.stage >= len(parts) or found.p > max(limits[suspicion.stage], 2 * clearest):
         return tested, "dropped"
     return tested, "open"
