@@ -220,10 +220,22 @@ class RunRow(serializers.Serializer[Any]):
 
 
 class ChangedCase(serializers.Serializer[Any]):
-    """A case whose passes moved."""
+    """A case whose answers changed, in whether they pass or in what they say.
+
+    Figures are null where they are not known: similarity before anything was suspected, rates where
+    nothing was judged.
+    """
 
     id = serializers.IntegerField()
     name = serializers.CharField()
+    pass_rate_baseline = serializers.FloatField(allow_null=True)
+    pass_rate = serializers.FloatField(allow_null=True)
+    similarity_baseline = serializers.FloatField(
+        allow_null=True, help_text="How alike the usual answers are, 0 to 100."
+    )
+    similarity = serializers.FloatField(
+        allow_null=True, help_text="How alike the answers of now are to the usual ones, 0 to 100."
+    )
 
 
 class CompletionShown(serializers.Serializer[Any]):
@@ -268,11 +280,24 @@ class RunShown(RunRow):
 
     @extend_schema_field(ChangedCase(many=True))
     def get_changed_cases(self, run: Any) -> list[dict[str, Any]]:
-        """The cases whose passes moved, the worst first."""
+        """The cases whose answers changed, the worst first."""
         names = {answer.case_id: answer.case.name for answer in self.context["completions"]}
-        return [
-            {"id": pk, "name": names.get(pk, "")} for pk in _of_report(run, "changed_cases") or ()
-        ]
+        effect = (_of_report(run, "facts") or {}).get("effect") or {}
+        moved = {one["case"]: one for one in effect.get("cases", ())}
+        found = []
+        for pk in _of_report(run, "changed_cases") or ():
+            one = moved.get(pk, {})
+            found.append(
+                {
+                    "id": pk,
+                    "name": names.get(pk, ""),
+                    "pass_rate_baseline": one.get("pass_rate_usual"),
+                    "pass_rate": one.get("pass_rate_now"),
+                    "similarity_baseline": one.get("similarity_usual"),
+                    "similarity": one.get("similarity_now"),
+                }
+            )
+        return found
 
     @extend_schema_field(FreeObject())
     def get_facts(self, run: Any) -> Any:

@@ -235,7 +235,7 @@ def accept_as_normal(*, monitor: Monitor, by: User, now: datetime, note: str = "
     baseline = Baseline.objects.create(
         monitor=monitor, accepted=now, accepted_by=by, note=clean_line(note)[:300], created=now
     )
-    since = assessing.begins(memory.epoch_from)
+    since = assessing.slot_near(memory.epoch_from - runs.SESSIONS)
     judged.filter(slot__gt=since).update(baseline=baseline, kind=Run.Kind.BASELINE, is_usual=True)
     learning, stable = Monitor.Status.LEARNING, Monitor.Status.STABLE
     status = stable if memory.phase == "stable" else learning

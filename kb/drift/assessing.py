@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
-from kb.drift import assertions, incidents, runs, state, verdict, watch
+from kb.drift import assertions, incidents, state, verdict, watch
 from kb.drift.answers import Outcome, Sample
 from kb.drift.assertions import Facts
 from kb.drift.grading import grade_again
@@ -228,9 +228,9 @@ def _session_number(run: Run, session: int) -> int:
     return int(run.slot.timestamp() * 1000) + session
 
 
-def begins(session: int) -> datetime:
-    """The slot whose sessions this one is among, give or take the few a run may have."""
-    return datetime.fromtimestamp((session - runs.SESSIONS) / 1000, UTC)
+def slot_near(session: int) -> datetime:
+    """The slot that a session belongs to, up to the few milliseconds that tell its sessions apart."""
+    return datetime.fromtimestamp(session / 1000, UTC)
 
 
 def _passes(completions: Iterable[Completion]) -> Mapping[int, tuple[int, int]]:

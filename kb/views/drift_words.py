@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import formats, timezone
@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from kb.drift import assertions, features, watch
 from kb.drift.assertions import MODEL_TYPES, Assertion, Facts, Reason
+from kb.drift.assessing import slot_near
 from kb.drift.models import Completion, DriftReport, Monitor, TestCase
 from kb.drift.queries import CaseChange
 from kb.forms.check_words import rule_words, seen_words, whole
@@ -404,7 +405,7 @@ def changed_since(monitor: Monitor) -> datetime | None:
     """The night the drift that stands was first suspected, in the reader's time; None without one."""
     drift = monitor.memory.get("drift") or {}
     since = drift.get("since")
-    return None if since is None else timezone.localtime(datetime.fromtimestamp(since, UTC))
+    return None if since is None else timezone.localtime(slot_near(since))
 
 
 def _night_chance(report: DriftReport) -> str:

@@ -427,7 +427,16 @@ class TestRunning:
             "calls": 2,
             "cost": None,
             "reason": report.reason,
-            "changed_cases": [{"id": seven, "name": "seven"}],
+            "changed_cases": [
+                {
+                    "id": seven,
+                    "name": "seven",
+                    "pass_rate_baseline": None,
+                    "pass_rate": None,
+                    "similarity_baseline": None,
+                    "similarity": None,
+                }
+            ],
         }
         assert answers[0] == {
             "case": seven,

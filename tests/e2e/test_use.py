@@ -125,6 +125,9 @@ def test_recommending_counts_at_once_and_a_second_click_takes_it_back(visit, lan
 def test_the_keyboard_is_enough(visit, language, filled):
     reader = visit("lecteur", language)
     page = reader.go(PROMPT)
+    with page.expect_response(re.compile(r"/fill/$")):
+        fill_in(page)
+    page = reader.go(PROMPT)
     keys = page.keyboard
 
     keys.press("Tab")

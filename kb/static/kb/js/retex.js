@@ -151,13 +151,13 @@ wake(document);
 document.addEventListener("htmx:afterSettle", (event) => wake(event.detail.elt));
 
 // A control that goes away with its swap leaves the focus there, not at the top of the page.
-let landing = "";
+// Kept by request: others may come back between the swap and its end.
+const landings = new WeakMap();
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  landing = detail.target.contains(document.activeElement) ? detail.target.id : "";
+  if (detail.target.contains(document.activeElement)) landings.set(detail.xhr, detail.target.id);
 });
-document.addEventListener("htmx:afterSettle", () => {
-  const place = document.activeElement === document.body && document.getElementById(landing);
-  landing = "";
+document.addEventListener("htmx:afterSettle", ({ detail }) => {
+  const place = document.activeElement === document.body && document.getElementById(landings.get(detail.xhr));
   if (!place) return;
   place.tabIndex = -1;
   place.focus({ preventScroll: true });
