@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -33,11 +34,11 @@ _PRODUCT_VARIABLES = {
     ),
     *("LOG_LEVEL", "SECRET_KEY", "SECRET_KEY_FILE", "TZ"),
 }
+_SLOWING = {"PYTHONDONTWRITEBYTECODE"}
+"""Dozens of processes would each compile the product again."""
 _NO_TESTS = 5
 """pytest's exit code when it found nothing to run."""
-_ALONE = "stack or e2e"
-"""Tests that start the whole product or a browser; beside others they would run out of patience."""
-_MOST_WORKERS = 8
+_MOST_ROWS = 8
 """Each has a database of its own on one small server; more would wait for it."""
 
 
@@ -64,8 +65,7 @@ def verify(terminal: Terminal, environ: Mapping[str, str], *, with_tests: bool) 
             outcomes.append(_check(terminal, name, command, environment))
         if with_tests:
             outcomes.append(_browser(environment))
-            for name, command in _test_runs():
-                outcomes.append(_tests(terminal, name, command, environment))
+            outcomes.append(_tests(terminal, "tests (pytest)", _pytest(), environment))
     terminal.line()
     for outcome in outcomes:
         word = "passed" if outcome.has_passed else "FAILED"
@@ -93,7 +93,7 @@ def environment_of_tests(
     clean = {
         name: value
         for name, value in environ.items()
-        if not name.startswith("RETEX_") and name not in _PRODUCT_VARIABLES
+        if not name.startswith("RETEX_") and name not in _PRODUCT_VARIABLES | _SLOWING
     }
     clean |= {"RETEX_BOOTSTRAP": "0"} | ({BROWSER_VARIABLE: browser} if browser else {})
     data = Path(tempfile.mkdtemp(prefix="retex-test-"))
@@ -160,19 +160,15 @@ def _browser(environment: Mapping[str, str]) -> Outcome:
     return Outcome(text, has_passed=not environment.get("CI"), seconds=0)
 
 
-def _test_runs() -> list[tuple[str, list[str]]]:
-    """Names and commands of the tests: most at once on all processors, then the rest in two rows.
+def _pytest() -> list[str]:
+    """All tests, in one row more than there are processors.
 
-    Those who walk the pages and those who start and kill the product wait most of the time, each
-    for its own; tests/conftest.py puts them into groups, and a group is one row.
+    Those that walk the pages and those that start and kill the product wait most of the time;
+    tests/conftest.py gives each of these two a row of its own, and the others fill the rest.
     """
-    pytest = [sys.executable, "-m", "pytest"]
-    together = ["-n", "auto", "--maxprocesses", str(_MOST_WORKERS), "-m", f"not ({_ALONE})"]
-    in_rows = ["-n", "2", "--dist", "loadgroup", "-m", _ALONE]
-    return [
-        ("tests, several at once (pytest)", [*pytest, *together]),
-        ("tests of the whole product (pytest)", [*pytest, *in_rows, "--durations", "10"]),
-    ]
+    rows = min(_MOST_ROWS, (os.cpu_count() or 1) + 1)
+    words = ["-n", str(rows), "--durations", "10"]
+    return [sys.executable, "-m", "pytest", *words]
 
 
 def _tests(

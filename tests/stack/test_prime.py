@@ -206,7 +206,9 @@ def test_a_change_of_the_model_is_found_explained_and_told_once(api, vendor, pro
         if case["pass_rate"] != case["pass_rate_baseline"]
     }
     assert flipped == march ^ june
-    assert drifted["calls"] == 2 * CASES  # the night and, as the next slot is near, its confirmation
+    assert (
+        drifted["calls"] == 2 * CASES
+    )  # the night and, as the next slot is near, its confirmation
 
     # A second night says the same; the author has been told once.
     known.add(drifted["id"])

@@ -10,24 +10,20 @@ from kb.supervisor.browser import BROWSER_VARIABLE
 
 PASSES = [sys.executable, "-c", "print('all is well')"]
 FAILS = [sys.executable, "-c", "print('line 3 is wrong'); raise SystemExit(1)"]
-BOTH_PASSED = (
-    "passed tests, several at once (pytest)",
-    "passed tests of the whole product (pytest)",
-)
+PASSED = "passed tests (pytest)"
 ELSEWHERE = {"DATABASE_URL": "postgres://somewhere/test", "REDIS_URL": "redis://somewhere/0"}
 
 
 @pytest.fixture
 def bench(monkeypatch, terminal):
-    """Runs given checks, and two runs of tests that end with given codes."""
+    """Runs given checks, and tests that end with a given code."""
     monkeypatch.setattr(verification, "find_browser", lambda environ: environ.get("A_BROWSER"))
     monkeypatch.setattr(verification, "install_browser", lambda: None)
     monkeypatch.setattr(verification, "compile_outdated", lambda folders: [])
 
     def run(*checks, tests=None, **environ):
         monkeypatch.setattr(verification, "_checks", lambda: list(checks))
-        codes = iter(tests or ())
-        monkeypatch.setattr(verification, "in_foreground", lambda command, environment: next(codes))
+        monkeypatch.setattr(verification, "in_foreground", lambda command, environment: tests)
         environ = {"PATH": os.environ["PATH"]} | ELSEWHERE | environ
         code = verification.verify(terminal, environ, with_tests=tests is not None)
         summary = [
@@ -39,57 +35,42 @@ def bench(monkeypatch, terminal):
 
 
 def test_when_everything_passes_the_exit_code_says_so(bench, terminal):
-    code, summary = bench(("style", PASSES), tests=(0, 0), A_BROWSER="/usr/bin/chromium")
+    code, summary = bench(("style", PASSES), tests=0, A_BROWSER="/usr/bin/chromium")
 
     assert code == 0
     assert summary == [
         "passed style",
         "passed browser (/usr/bin/chromium)",
-        *BOTH_PASSED,
+        PASSED,
     ]
     assert "all is well" not in terminal.text
 
 
 def test_one_failed_check_fails_and_the_others_still_run(bench, terminal):
-    code, summary = bench(("style", FAILS), ("types", PASSES), tests=(0, 0), A_BROWSER="x")
+    code, summary = bench(("style", FAILS), ("types", PASSES), tests=0, A_BROWSER="x")
 
     assert code == 1
     assert summary == [
         "FAILED style",
         "passed types",
         "passed browser (x)",
-        *BOTH_PASSED,
+        PASSED,
     ]
     assert "line 3 is wrong" in terminal.text
 
 
-@pytest.mark.parametrize(
-    ("codes", "words"), [((1, 0), ("FAILED", "passed")), ((0, 1), ("passed", "FAILED"))]
-)
-def test_failed_tests_fail_and_the_others_still_run(bench, codes, words):
-    code, summary = bench(tests=codes, A_BROWSER="x")
+def test_failed_tests_fail(bench):
+    code, summary = bench(tests=1, A_BROWSER="x")
 
-    together, alone = words
-    assert (code, summary) == (
-        1,
-        [
-            "passed browser (x)",
-            f"{together} tests, several at once (pytest)",
-            f"{alone} tests of the whole product (pytest)",
-        ],
-    )
+    assert (code, summary) == (1, ["passed browser (x)", "FAILED tests (pytest)"])
 
 
-def test_only_tests_that_start_nothing_large_run_beside_each_other():
-    (_, together), (_, alone) = verification._test_runs()
+@pytest.mark.parametrize(("processors", "rows"), [(1, "2"), (2, "3"), (64, "8"), (None, "2")])
+def test_one_row_of_tests_more_than_processors_up_to_a_limit(monkeypatch, processors, rows):
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
 
-    assert together == [
-        *(sys.executable, "-m", "pytest", "-n", "auto", "--maxprocesses", "8"),
-        *("-m", "not (stack or e2e)"),
-    ]
-    assert alone == [
-        *(sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup"),
-        *("-m", "stack or e2e", "--durations", "10"),
+    assert verification._pytest() == [
+        *(sys.executable, "-m", "pytest", "-n", rows, "--durations", "10")
     ]
 
 
@@ -97,7 +78,7 @@ def test_only_tests_that_start_nothing_large_run_beside_each_other():
 def test_a_missing_browser_fails_only_where_nobody_would_notice(bench, ci, code, word):
     text = "no Chromium found: the tests that walk the pages are skipped"
 
-    assert bench(tests=(0, 0), CI=ci) == (code, [f"{word} {text}", *BOTH_PASSED])
+    assert bench(tests=0, CI=ci) == (code, [f"{word} {text}", PASSED])
 
 
 def test_lint_alone_runs_no_test_and_needs_no_browser(bench):
