@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import zoneinfo
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -17,6 +16,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from accounts.models import ApiToken, AuditEntry, Department, Membership, User
+from accounts.queries import time_zones
 
 TOKEN_PREFIX = "rtx_"  # noqa: S105 - lets scanners recognise a leaked token
 TOKEN_BYTES = 32
@@ -93,7 +93,7 @@ def save_profile(
     if not name:
         raise AccountError(_("Enter the name your colleagues know you by."), field="name")
     _check_language(language)
-    if time_zone not in zoneinfo.available_timezones():
+    if time_zone not in time_zones():
         raise AccountError(
             _("“%(zone)s” is not a time zone; choose one of the list.") % {"zone": time_zone},
             field="time_zone",
@@ -192,7 +192,8 @@ def save_department(
         with transaction.atomic():
             department.save()
     except IntegrityError as error:  # somebody else was quicker
-        raise _department_exists(department.name_en, "name_en") from error
+        field = "name_fr" if "name_fr" in str(error) else "name_en"
+        raise _department_exists(names[field], field) from error
     _record(by, "department.created" if is_new else "department.renamed", department.slug, **names)
     return department
 

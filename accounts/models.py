@@ -23,6 +23,10 @@ class Department(BilingualName):
         ordering = ("position", "slug")
         verbose_name = _("department")
         verbose_name_plural = _("departments")
+        constraints = [
+            models.UniqueConstraint(Lower(field), name=f"department_{field}_is_unique")
+            for field in ("name_en", "name_fr")
+        ]
 
 
 class UserManager(BaseUserManager["User"]):

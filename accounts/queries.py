@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+import zoneinfo
+from functools import cache
 
 from django.db.models import CharField, F, Func, Prefetch, Q, QuerySet
 
@@ -55,3 +57,9 @@ def _with_roles() -> Prefetch[str, QuerySet[Membership], str]:
 def _fold(words: str) -> str:
     apart = unicodedata.normalize("NFD", words.lower().replace("\x00", " "))
     return "".join(sign for sign in apart if not unicodedata.combining(sign))
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """Every name of a time zone; read once, for it means walking a folder."""
+    return frozenset(zoneinfo.available_timezones())

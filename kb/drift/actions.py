@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from zoneinfo import available_timezones
 
 from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from accounts.queries import time_zones
 from kb.core.errors import Conflict, Invalid, NotAllowed
 from kb.core.words import clean_line
 from kb.drift import assertions, assessing, incidents, rules, runs, state, watch
@@ -290,7 +290,7 @@ def _check_repeats(count: int) -> int:
 
 
 def _check_time_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in time_zones():
         message = _("“%(name)s” is not a time zone; write one like Europe/Paris.") % {"name": name}
         raise Invalid(message, fields={"time_zone": message})
     return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.actions import AccountError
 from accounts.models import ApiToken, Department, Membership, User
+from accounts.queries import time_zones
 from kb.notifications.kinds import KINDS
 
 COMMON_ZONES = (
@@ -267,5 +267,5 @@ def _city(zone: str) -> str:
 @cache
 def _zones() -> tuple[str, ...]:
     """Names of places, by region; without the many aliases for machines."""
-    names = zoneinfo.available_timezones()
+    names = time_zones()
     return tuple(sorted(name for name in names if name.split("/")[0] in _REGIONS and "/" in name))

@@ -97,6 +97,7 @@ def environment_of_tests(
     }
     clean |= {"RETEX_BOOTSTRAP": "0"} | ({BROWSER_VARIABLE: browser} if browser else {})
     data = Path(tempfile.mkdtemp(prefix="retex-test-"))
+    (data / "static").mkdir()  # each request would warn that there is none
     try:
         environment = clean | {"RETEX_DATA_DIR": str(data)}
         if not addresses.is_embedded(environ):
