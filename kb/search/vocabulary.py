@@ -84,7 +84,9 @@ def rebuild() -> int:
     if step > 1:
         rows = rows.filter(Q(drawn=0) | Q(is_hot=True))
     texts = rows.values_list("title", "excerpt", "keys", "drawn").iterator(BATCH)
-    read = _learn_from((_told(*row), 1 if drawn else step) for *row, drawn in texts)
+    read = _learn_from(
+        (_told(title, text, keys), 1 if drawn else step) for title, text, keys, drawn in texts
+    )
     state.words_edition = secrets.randbits(62)
     state.save(update_fields=["learned", "words_edition"])
     return read

@@ -81,6 +81,7 @@ def load_hay(count: int, told: Callable[[int], None]) -> None:
     index.settle()
 
 
+@transaction.atomic
 def enliven_real_prompts() -> None:
     """Let imported prompts be as lively and proven as hay is: otherwise they could be told by that."""
     chance = random.Random(SEED)
