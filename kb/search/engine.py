@@ -113,6 +113,14 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Position:
+    """Where a hit stands in the order of the newest."""
+
+    dated: datetime
+    object_id: int
+
+
+@dataclass(frozen=True)
 class Correction:
     """A word nobody has used, and the word that was looked for instead."""
 
@@ -151,7 +159,12 @@ class _Page:
 
     @property
     def offset(self) -> int:
-        return (self.number - 1) * self.size
+        return min((self.number - 1) * self.size, DEEPEST)
+
+    @property
+    def limit(self) -> int:
+        """Rows of the page; none beyond the deepest one."""
+        return self.size if self.offset < DEEPEST else 0
 
 
 def search(
@@ -164,11 +177,13 @@ def search(
     page_size: int = 20,
     has_facets: bool = True,
     is_exact: bool = False,
+    after: Position | None = None,
 ) -> Results:
     """The page of what this person may read and the query asks for.
 
     A facet counts what choosing its value would show: all other conditions hold, its own do not.
     Without words, relevance means liveliest first. With `is_exact`, no word is exchanged or missing.
+    `after` begins behind a hit instead of at a page, at any depth; it needs `is_in_order`.
     """
     wanted = _Page(sort, page, page_size, has_facets)
     tokens = standing(person).audience_tokens
@@ -177,12 +192,17 @@ def search(
         return Results(facets=_empty(), kinds=dict.fromkeys(KINDS, 0))
     if asked.is_plain and not query.terms:
         with connection.cursor() as cursor:
-            return _browse(cursor, asked, tokens, wanted)
+            return _browse(cursor, asked, tokens, wanted, after)
     with steady_cursor() as cursor:
         plan = make_plan(query.terms)
         if not plan.groups:
             return _ranked(cursor, plan, asked, tokens, wanted, query)
         return _by_words(cursor, plan, asked, tokens, wanted, query, is_exact=is_exact)
+
+
+def is_in_order(query: SearchQuery, sort: Sort) -> bool:
+    """Whether all there is can be followed to its end: nothing asked for, the newest first."""
+    return sort == "newest" and query == SearchQuery()
 
 
 def most_proven(person: User, most: int) -> list[int]:
@@ -228,7 +248,7 @@ SELECT e.kind, e.object_id, e.slug, e.title, e.excerpt, e.language, e.dated FROM
 """
 _BROWSE_PART = """
 (SELECT e.* FROM kb_searchentry e
- WHERE e.is_listed AND e.kind = '{kind}' AND e.audience && %(tokens)s::varchar[]
+ WHERE e.is_listed AND e.kind = '{kind}' AND e.audience && %(tokens)s::varchar[] {behind}
  ORDER BY {order} LIMIT %(limit)s + %(offset)s)
 """
 _BROWSE_ORDER = {
@@ -238,19 +258,30 @@ _BROWSE_ORDER = {
 }
 
 
-def _browse(cursor: CursorWrapper, asked: Asked, tokens: Sequence[str], page: _Page) -> Results:
+def _browse(
+    cursor: CursorWrapper,
+    asked: Asked,
+    tokens: Sequence[str],
+    page: _Page,
+    after: Position | None,
+) -> Results:
     """The liveliest of everything: rows from an index in order, counts from the table of counts."""
     order = _BROWSE_ORDER[page.sort]
     part = _BROWSE_PART
     if page.sort == "proven":
         part = part.replace("e.is_listed", "e.is_listed AND e.is_hot")
-    parts = " UNION ALL ".join(part.format(kind=kind, order=order) for kind in asked.kinds)
+    behind = "AND (e.dated, e.object_id) < (%(dated)s, %(object_id)s)" if after else ""
+    parts = " UNION ALL ".join(
+        part.format(kind=kind, order=order, behind=behind) for kind in asked.kinds
+    )
     counted = counts.read(tokens, KINDS)
     values: dict[str, Any] = {
         "tokens": list(tokens),
-        "limit": page.size,
-        "offset": page.offset,
+        "limit": page.size if after else page.limit,
+        "offset": 0 if after else page.offset,
     }
+    if after:
+        values |= {"dated": after.dated, "object_id": after.object_id}
     cursor.execute(_BROWSE.format(parts=parts, order=order), values)
     rows = cursor.fetchall()
     kinds = {kind: counted.get((kind, True), {}).get(counts.TOTAL, 0) for kind in KINDS}
@@ -382,7 +413,7 @@ def _ranked(
     values: dict[str, Any] = asked.values | {
         "tokens": list(tokens),
         "weights": WEIGHTS,
-        "limit": page.size,
+        "limit": page.limit,
         "offset": page.offset,
         "named": title_key(" ".join(w for term in query.terms for w in term.words)),
     }
