@@ -13,6 +13,9 @@ from django.utils.csp import CSP
 from kb.supervisor import addresses
 from kb.supervisor.private_files import known_secret_key
 
+# Before numpy is imported: our matrices are small, and its threads would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
 
