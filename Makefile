@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 /usr/bin/pyt
 VENV ?= $(or $(RETEX_VENV),.venv)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint messages bench bench-search bench-scale bench-drift clean python
+.PHONY: help run test lint messages bench bench-search bench-scale bench-drift bench-calls clean python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ messages: python ## bring the translation catalogues up to date with the texts (
 		--ignore '.venv*' --ignore 'var/*' --ignore 'tests/*'
 	@$(PYTHON) manage.py compile_catalogues
 
-bench: bench-search bench-scale bench-drift ## run every bench; hours on a small machine
+bench: bench-search bench-scale bench-drift bench-calls ## run every bench; hours on a small machine
 
 bench-search: python ## how well the search finds, on judged queries; OPTIONS=--show lists dev failures
 	@$(PYTHON) manage.py install
@@ -38,6 +38,10 @@ bench-scale: python ## how quick finding is with 10k, 100k and 1M prompts; OPTIO
 bench-drift: python ## what drift detection finds in recorded answers, and what it costs; OPTIONS=--draws=20
 	@$(PYTHON) manage.py install
 	@RETEX_BOOTSTRAP=0 $(VENV)/bin/python -m tests.benchmarks.drift_product $(OPTIONS)
+
+bench-calls: python ## how many slow calls one worker process waits for at once, and in how much memory
+	@$(PYTHON) manage.py install
+	@RETEX_BOOTSTRAP=0 $(VENV)/bin/python -m tests.benchmarks.drift_calls $(OPTIONS)
 
 clean: ## remove the Python environment and caches; what Retex keeps stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
