@@ -69,6 +69,7 @@ class Valkey:
         try:
             while time.monotonic() < deadline and not child.has_ended():
                 try:
+                    client.ping()  # refused until all is loaded; INFO answers before, even if loading then fails
                     return str(client.info("server")["valkey_version"])
                 except redis.RedisError:
                     requests.pause(_POLL_SECONDS)

@@ -134,6 +134,19 @@ def test_a_broker_with_torn_files_starts_empty_and_says_so(data, servers, termin
     assert "unreadable files moved to valkey.unreadable" in terminal.text
 
 
+def test_a_broker_with_much_to_load_is_ready_when_all_of_it_is_loaded(data, servers):
+    with servers(data):
+        broker(data).set("bell", "rung")
+    (written,) = valkey_dir(data).rglob("*.incr.aof")
+    with written.open("ab") as file:
+        file.writelines(b"*3\r\n$3\r\nSET\r\n$7\r\n%07d\r\n$1\r\n1\r\n" % n for n in range(500_000))
+
+    with servers(data):
+        size = broker(data).dbsize()
+
+    assert size == 500_001
+
+
 def test_a_server_that_cannot_start_shows_its_own_words(data, servers):
     with servers(data):
         pass
