@@ -142,6 +142,8 @@ def monitor(request: HttpRequest, pk: int) -> HttpResponse:
     """Everything about one monitor."""
     person = signed_in(request)
     found = queries.by_id(person, pk)
+    if wants_fragment(request) and request.GET.get("part") == "power":
+        return render(request, "drift/monitor.html#power", {"monitor": found, **_effort(found)})
     run = queries.run_under_way(found)
     if wants_fragment(request):
         return _now(request, found, run)
@@ -245,6 +247,7 @@ def _effort(found: Monitor) -> dict[str, Any]:
     """What the monitor can see, and what it takes."""
     cases = queries.cases_in_use(found)
     facts = queries.baseline_facts(found)
+    power = queries.power_of(found)
     effort = queries.effort(
         found.prompt,
         found.target,
@@ -255,7 +258,7 @@ def _effort(found: Monitor) -> dict[str, Any]:
     return {
         "case_count": len(cases),
         "facts": facts,
-        "sees_in_a_night": queries.sees_in_a_night(len(cases), facts.least_per_case),
+        "power": words.power_words(power, found.schedule) if power else None,
         "effort": effort,
         "cost_a_month": words.money(effort.cost_a_month, effort.currency),
         "cost_of_baseline": words.money(effort.cost_of_baseline, effort.currency),
