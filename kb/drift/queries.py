@@ -49,11 +49,11 @@ WORST_FIRST = (
 )
 HALTED = "halted"
 """Shown instead of a status while a monitor is kept from running by its own cases."""
-UNCHECKED = "unchecked"
-"""A mark beside the state: so many runs in a row told nothing that the state may be out of date."""
+INCOMPLETE = "incomplete"
+"""A mark beside the state: the latest run could not be judged, for want of answers."""
 OVER_BUDGET = "over_budget"
 """A mark beside the state: the latest run was held back by a budget."""
-MARKS = (UNCHECKED, OVER_BUDGET)
+MARKS = (INCOMPLETE, OVER_BUDGET)
 STATES = (
     Monitor.Status.DRIFTED,
     Monitor.Status.SUSPECT,
@@ -213,8 +213,10 @@ def _is_in(state: str) -> Q:
     match state:
         case "halted":
             return Q(halt__gt="")
-        case "unchecked":
-            return Q(missed_runs__gte=RUNS_BEFORE_UNCHECKED)
+        case "incomplete":
+            # A run held back by a budget is missed as well; that has a mark of its own.
+            is_held_back = Q(last_status=Run.Status.OVER_BUDGET, last_status__isnull=False)
+            return Q(missed_runs__gt=0) & ~is_held_back
         case "over_budget":
             return Q(last_status=Run.Status.OVER_BUDGET)
         case _:
@@ -671,6 +673,17 @@ def likeness(monitor: Monitor, nights: Sequence[Night]) -> Likeness:
         return Likeness(by_run, None, None)
     low, high = likenesses.quantiles(levels, _BAND)
     return Likeness(by_run, low, high)
+
+
+def nights_learnt(monitors: Collection[Monitor]) -> Mapping[int, int]:
+    """Monitor id to the nights its baseline has so far, of those that learn (one query)."""
+    learning = [
+        monitor.baseline_id for monitor in monitors if monitor.status == Monitor.Status.LEARNING
+    ]
+    runs = Run.objects.filter(
+        baseline__in=[pk for pk in learning if pk], kind=Run.Kind.BASELINE, status=Run.Status.DONE
+    )
+    return dict(runs.order_by().values_list("monitor").annotate(Count("pk")))
 
 
 def learnt(monitor: Monitor) -> int:

@@ -64,6 +64,10 @@ class Watched:
     """The latest run with something to show for it."""
     is_unchecked: bool
     is_over_budget: bool
+    learnt: int
+    """Nights a baseline that is being learnt has so far."""
+    trouble: words.Trouble | None
+    """Why the latest run told nothing, when somebody should know."""
 
 
 @require_safe
@@ -107,10 +111,11 @@ def _known(value: str, known: Sequence[str]) -> str:
 
 def _watched(rows: Sequence[Monitor]) -> list[Watched]:
     nights = queries.histories([row.pk for row in rows], SMALL_NIGHTS)
-    return [_line(row, nights.get(row.pk, [])) for row in rows]
+    learnt = queries.nights_learnt(rows)
+    return [_line(row, nights.get(row.pk, []), learnt.get(row.pk, 0)) for row in rows]
 
 
-def _line(monitor: Monitor, nights: Sequence[queries.Night]) -> Watched:
+def _line(monitor: Monitor, nights: Sequence[queries.Night], learnt: int) -> Watched:
     return Watched(
         monitor=monitor,
         state=queries.state_of(monitor),
@@ -119,6 +124,8 @@ def _line(monitor: Monitor, nights: Sequence[queries.Night]) -> Watched:
         judged=next((night for night in reversed(nights) if night.verdict), None),
         is_unchecked=queries.is_unchecked(monitor),
         is_over_budget=bool(nights) and nights[-1].status == Run.Status.OVER_BUDGET,
+        learnt=learnt,
+        trouble=_trouble_of(nights[-1]) if nights else None,
     )
 
 

@@ -129,7 +129,7 @@ class TestTheList:
             "new": 1,
             "learning": 0,
             "stable": 1,
-            "unchecked": 0,
+            "incomplete": 0,
             "over_budget": 0,
         }
         assert response.context["total"] == 3
@@ -174,22 +174,42 @@ class TestTheList:
     def test_what_could_not_be_checked_or_paid_is_counted_beside_the_states(
         self, client, author, prompt
     ):
-        poor, unchecked = make_monitor(prompt), make_monitor(prompt)
-        Monitor.objects.filter(pk=unchecked.pk).update(missed_runs=3)
-        for slot, status in ((NOW, "done"), (later(days=1), "over_budget")):
-            Run.objects.create(monitor=poor, slot=slot, status=status)
+        poor, once, often = (monitored(5, prompt=prompt) for _ in range(3))
+        nightly(poor, failure("over_budget"), later(days=1))
+        nightly(once, failure("server"), later(days=1))
+        for day in (1, 2, 3):
+            nightly(often, failure("auth"), later(days=day))
 
         pages = [
             client.get(reverse("monitors"), {"state": name})
-            for name in ("unchecked", "over_budget")
+            for name in ("incomplete", "over_budget")
         ]
 
         assert [[row.monitor for row in page.context["rows"]] for page in pages] == [
-            [unchecked],
+            [often, once],
             [poor],
         ]
-        assert (pages[0].context["total"], pages[0].context["counts"]["new"]) == (2, 2)
+        counts = pages[0].context["counts"]
+        assert {name: count for name, count in counts.items() if count} == {
+            "stable": 3,
+            "incomplete": 2,
+            "over_budget": 1,
+        }
+        text = words(pages[0])
+        assert "Could not be checked" in text
+        assert "Incomplete" in text
+        assert "The provider refused the key." in text
         assert "Over budget" in words(pages[1])
+
+    def test_a_learning_monitor_tells_how_far_it_has_come(self, client, author, prompt):
+        monitor = make_monitor(prompt, cases=yes_cases(3))
+        client.post(reverse("monitor-learn", args=[monitor.pk]))
+        monitor.refresh_from_db()
+        nightly(monitor, "yes", later(days=1))
+
+        response = client.get(reverse("monitors"), {"state": "learning"})
+
+        assert "1 of 5 nights learned" in words(response)
 
     def test_open_incidents_stand_on_top_and_the_yearly_budget_is_told(
         self, client, author, prompt
