@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import formats, timezone
 from django.utils.functional import Promise
+from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
 from kb.drift import assertions, features, planner, watch
 from kb.drift.assertions import MODEL_TYPES, Assertion, Facts, Reason
@@ -60,6 +60,13 @@ def money(amount: Decimal | None, currency: str) -> str:
     else:
         sum_words = f"{number}\u00a0{currency}"
     return _("less than %(sum)s") % {"sum": sum_words} if is_tiny else sum_words
+
+
+def day_and_month(day: date) -> str:
+    """'1 December', in French '1er décembre'."""
+    text = formats.date_format(day, "j F")
+    is_french = (get_language() or "").startswith("fr")
+    return f"1er{text[1:]}" if is_french and day.day == 1 else text
 
 
 def seconds(milliseconds: int | None) -> str:

@@ -89,6 +89,7 @@ NO_PAGES = {
         *("retrospective-add", "retrospective-link", "retrospective-follow-up", "follow-up"),
         *("wish-support", "monitor-baseline", "monitor-run", "monitor-accept", "monitor-pause"),
         *("run-cancel", "connection-switch", "connection-target", "connection-prices"),
+        *("cap-save", "cap-delete", "connection-cap"),
         *("connection-try", "account_confirm_login_code", "monitor-learn", "example-remove"),
         *("trial-cancel", "trial-delete", "trial-keep"),
         *("search-missed", "search-change", "search-delete"),
