@@ -10,6 +10,7 @@ from kb.views import (
     browse,
     calendar,
     caps,
+    comparing,
     connections,
     editor,
     examples,
@@ -106,6 +107,7 @@ urlpatterns = [
     path("drift/", monitors.monitors, name="monitors"),
     path("drift/<int:pk>/", monitors.monitor, name="monitor"),
     path("drift/<int:pk>/edit/", monitor_setup.edit, name="monitor-edit"),
+    path("drift/<int:pk>/compare/", comparing.compare, name="monitor-compare"),
     path("drift/<int:pk>/baseline/", monitors.baseline, name="monitor-baseline"),
     path("drift/<int:pk>/learn/", monitors.learn, name="monitor-learn"),
     path("drift/<int:pk>/run/", monitors.run_now, name="monitor-run"),
@@ -118,6 +120,11 @@ urlpatterns = [
     path("drift/spending/cap/", spending.save_cap, name="cap-save"),
     path("drift/spending/caps/<int:pk>/delete/", caps.delete, name="cap-delete"),
     path("drift/models/", calendar.show, name="model-calendar"),
+    path("drift/models/ends/new/", calendar.retirement_new, name="retirement-new"),
+    path("drift/models/ends/<int:pk>/", calendar.retirement_edit, name="retirement-edit"),
+    path(
+        "drift/models/ends/<int:pk>/delete/", calendar.retirement_delete, name="retirement-delete"
+    ),
     path("drift/incidents/", incidents.incidents, name="incidents"),
     path("drift/incidents/<int:pk>/", incidents.incident, name="incident"),
     path("connections/", connections.connections, name="connections"),

@@ -606,6 +606,12 @@ def cases_in_use(monitor: Monitor) -> list[TestCase]:
     return list(monitor.cases.filter(is_retired=False))
 
 
+def case_counts(monitor_ids: Collection[int]) -> Mapping[int, int]:
+    """Monitor id to how many test cases the next run will ask; without any it is absent (one query)."""
+    cases = TestCase.objects.filter(monitor__in=monitor_ids, is_retired=False)
+    return dict(cases.order_by().values_list("monitor").annotate(Count("pk")))
+
+
 def last_runs(monitor_ids: Collection[int]) -> Mapping[int, Run]:
     """Monitor id to its newest run, whatever its state; a monitor without runs is absent (one query)."""
     newest = (

@@ -20,7 +20,17 @@ from kb.llm import catalogue, clients, rules, spending
 from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
 from kb.llm.base import LLMError, Message, ModelInfo, Reply, Request, RetryPolicy, host_of
 from kb.llm.breaker import State
-from kb.llm.models import CALLS, Cap, Connection, Expense, Price, Retirement, Tally, Target
+from kb.llm.models import (
+    CALLS,
+    Cap,
+    Connection,
+    Expense,
+    KnownModel,
+    Price,
+    Retirement,
+    Tally,
+    Target,
+)
 from kb.llm.openai_compatible import DEFAULT_BASE_URL as OPENAI_URL
 from kb.llm.paced import traffic
 
@@ -354,6 +364,13 @@ def retirement_by_id(person: User, pk: int) -> Retirement:
     if found is None:
         raise NotFound(_("There is no retirement %(pk)s.") % {"pk": pk})
     return found
+
+
+def model_names() -> list[str]:
+    """Names of models that are asked or that a provider has listed, as suggestions for a form."""
+    asked = Target.objects.values_list("model", flat=True)
+    listed = KnownModel.objects.values_list("model", flat=True)
+    return sorted({*asked, *listed})
 
 
 def listed_connections() -> list[int]:

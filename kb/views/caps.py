@@ -115,7 +115,7 @@ def _line(one: queries.CapUse) -> CapLine:
         spent=_amount(gone, cap.unit),
         left=_amount(one.left, cap.unit),
         share=f"{min(1.0, float(gone / cap.most)) if cap.most else 1.0:.2f}",
-        frees=words.day_and_month(one.frees),
+        frees=words.day(one.frees),
     )
 
 

@@ -93,13 +93,20 @@ def _page(
         "account": _account(found),
         "connection": found,
         "targets": [(target, parameters_text(target)) for target in targets],
-        "target_form": target_form or TargetForm(),
+        "target_form": target_form or _target_form(request),
         "price_forms": _price_forms(found, targets) if prices is None else prices,
         **_money(request, found, cap_form),
         **_state(found),
         **more,
     }
     return render(request, "llm/connection.html", context, status=status)
+
+
+def _target_form(request: HttpRequest) -> TargetForm:
+    """An empty form, or one begun with the model that a link names (`?model=`)."""
+    form = TargetForm()
+    form.initial["model"] = request.GET.get("model", "")[:120].replace("\x00", "")
+    return form
 
 
 def _money(request: HttpRequest, found: Connection, form: CapForm | None) -> dict[str, Any]:

@@ -62,11 +62,11 @@ def money(amount: Decimal | None, currency: str) -> str:
     return _("less than %(sum)s") % {"sum": sum_words} if is_tiny else sum_words
 
 
-def day_and_month(day: date) -> str:
+def day(moment: date, pattern: str = "j F") -> str:
     """'1 December', in French '1er décembre'."""
-    text = formats.date_format(day, "j F")
+    text = formats.date_format(moment, pattern)
     is_french = (get_language() or "").startswith("fr")
-    return f"1er{text[1:]}" if is_french and day.day == 1 else text
+    return f"1er{text[1:]}" if is_french and moment.day == 1 else text
 
 
 def seconds(milliseconds: int | None) -> str:

@@ -46,7 +46,8 @@ from kb.views.tried import begin_with, tried_answer
 def new(request: HttpRequest, slug: str) -> HttpResponse:
     """Set up a monitor in one page.
 
-    `?report=N` begins with what a retrospective tells, `?answer=N` with what one tried.
+    `?report=N` begins with what a retrospective tells, `?answer=N` with what one tried,
+    `?target=N` with this model.
     """
     person = signed_in(request)
     prompt = prompts.by_slug(person, slug)
@@ -63,6 +64,9 @@ def new(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method != "POST":
         others = list(queries.monitors_of(prompt))
         draft = _first_draft(person, prompt, targets, others)
+        wanted = request.GET.get("target", "")
+        if wanted in {str(target.pk) for target in targets}:
+            draft.target = wanted
         if report is not None:
             return page.show(draft, **begin_with_report(draft, report, person, version))
         if tried is not None:

@@ -21,6 +21,7 @@ from accounts.models import Department, User
 from kb.community import rules as community_rules
 from kb.drift import actions, queries, rules
 from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
+from kb.llm import catalogue, spending
 from kb.llm import queries as llm
 from kb.llm import rules as llm_rules
 from kb.prompts import diff
@@ -198,9 +199,17 @@ def _monitor_context(person: User, found: Monitor) -> dict[str, Any]:
         "changed": [_compared(change, version) for change in changed[:MOST_COMPARED]],
         "changed_count": len(changed),
         "unchanged": [change for change in changes if not change.is_changed],
+        "ending": _ending(found),
+        "can_try": rules.can_try(person, found.prompt),
         **_charts(found, nights),
         **_effort(found),
     }
+
+
+def _ending(found: Monitor) -> catalogue.Ending | None:
+    """When its model ends, once that is near enough to be told."""
+    ending = catalogue.ending_of(found.target, today=spending.today(timezone.now()))
+    return ending if ending and ending.days_left <= max(catalogue.WARNING_DAYS) else None
 
 
 @dataclass(frozen=True)

@@ -105,10 +105,10 @@ def test_what_was_spent_is_taken_from_a_cap(client, admin):
 
 def test_a_cap_begins_anew_on_a_day_the_french_call_first(client, admin):
     with translation.override("fr"):
-        said = [drift_words.day_and_month(date(2026, 12, day)) for day in (1, 2)]
+        said = [drift_words.day(date(2026, 12, number)) for number in (1, 2)]
 
     assert said == ["1er décembre", "2 décembre"]
-    assert drift_words.day_and_month(date(2026, 12, 1)) == "1 December"
+    assert drift_words.day(date(2026, 12, 1)) == "1 December"
 
 
 def test_caps_are_set_for_the_company_a_department_and_a_connection(client, admin):

@@ -142,6 +142,7 @@ _CONNECTION = {
     "seed_field": "seed",
 }
 _CAP = {"cap-most": "40", "cap-unit": "EUR", "cap-period": "day"}
+_RETIREMENT = {"model": "old-model", "connection": "all", "retires": "2027-03-01"}
 _PASSWORDS = {"password1": "kettle-comet-violin", "password2": "kettle-comet-violin"}
 
 
@@ -259,6 +260,10 @@ PAGES: Mapping[str, Route] = {
     "cap-save": Route(post("admin", **_CAP, **{"cap-scope": "company"})),
     "cap-delete": fixed(post("admin"), "cap"),
     "model-calendar": Route(page()),
+    "retirement-new": Route(form("admin", **_RETIREMENT)),
+    "retirement-edit": fixed(form("admin", **_RETIREMENT), "retirement"),
+    "retirement-delete": fixed(post("admin"), "retirement"),
+    "monitor-compare": on("monitor", form("try", **{"with": lambda c, t: c.other.pk})),
     "monitor-accept": on("monitor", post("edit", note="Fine.")),
     "monitor-pause": on("monitor", post("edit", on="0")),
     "monitor-delete": on("monitor", form("edit")),
