@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import formats, timezone
@@ -78,6 +79,10 @@ def seconds(milliseconds: int | None) -> str:
     return f"{formats.number_format(round(milliseconds / 1000, 1), decimal_pos=1, use_l10n=True)}\u00a0s"
 
 
+_DAILY = re.compile(r"([0-5]?[0-9]) (1?[0-9]|2[0-3]) \* \* \*")
+"""A cron expression for one time every day."""
+
+
 def schedule_words(text: str) -> str:
     """How often a schedule is due."""
     known = {
@@ -88,7 +93,12 @@ def schedule_words(text: str) -> str:
         "weekly": _("once a week, on the night before Monday"),
         "monthly": _("once a month, on its first night"),
     }
-    return known.get(text) or _("at times of its own (%(cron)s)") % {"cron": text}
+    if text in known:
+        return known[text]
+    if daily := _DAILY.fullmatch(text):
+        moment = time(int(daily[2]), int(daily[1]))
+        return _("every day at %(time)s") % {"time": formats.time_format(moment, "H:i")}
+    return _("at times of its own (%(cron)s)") % {"cron": text}
 
 
 # --- Power ------------------------------------------------------------------------------------

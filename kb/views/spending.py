@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -17,7 +18,8 @@ from accounts.models import Department, User
 from kb.core.spreadsheet import Cell, csv_text
 from kb.forms.caps import CapForm
 from kb.llm import queries, spending
-from kb.llm.models import Connection, Period
+from kb.llm.clients import SIMULATED
+from kb.llm.models import Connection, Expense, Period
 from kb.views import caps
 from kb.views import drift_words as words
 from kb.views.people import signed_in
@@ -80,10 +82,17 @@ def _page(
         "before": (begin - timedelta(days=1)).replace(day=1),
         "after": end if end <= today else None,
         "tables": [table for table in tables if table.lines],
+        "has_simulated": _has_simulated(rows),
         "caps": caps.lines(queries.caps(person, now=timezone.now())),
         "cap_form": cap_form or caps.form_for_company(person),
     }
     return render(request, "drift/spending.html", context, status=status)
+
+
+def _has_simulated(rows: QuerySet[Expense]) -> bool:
+    """Whether simulated models are among what was asked: their cost is nobody's bill."""
+    simulated = Connection.objects.filter(provider=SIMULATED).values("pk")
+    return rows.filter(connection_id__in=simulated, cost__gt=0).exists()
 
 
 def _month(text: str, today: date) -> date:

@@ -157,7 +157,7 @@ def found(company):
             " WHERE u.email = 'auteur@retex.example' ORDER BY p.id LIMIT 1"
         ),
         "wish": company.one("SELECT min(id) FROM kb_wish WHERE closed IS NULL"),
-        "drifted": company.one("SELECT id FROM kb_monitor WHERE status = 'drifted'"),
+        "drifted": company.one("SELECT min(id) FROM kb_monitor WHERE status = 'drifted'"),
         "run": company.one(
             "SELECT max(r.id) FROM kb_run r JOIN kb_monitor m ON m.id = r.monitor_id"
             " WHERE m.status = 'drifted'"

@@ -52,7 +52,7 @@ def test_what_ends_first_comes_first_with_its_prompts(client, author):
     ]
     text = words(page)
     assert "20 days left" in text
-    assert "Successor: model-b. According to mail. Nothing can be compared yet: model-b is" in text
+    assert "Successor: model-b. Source: mail Nothing can be compared yet: model-b is" in text
     assert "An administrator adds it to a connection. On model-c" in text
     assert text.count("Compare on another model") == 1
 
