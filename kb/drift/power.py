@@ -61,7 +61,9 @@ def measure(
     Twice is once: the same baseline gives the same figures. What was measured under a schedule that
     has changed meanwhile is not kept.
     """
-    monitor = Monitor.objects.get(pk=baseline.monitor_id)
+    monitor = Monitor.objects.filter(pk=baseline.monitor_id).first()
+    if monitor is None:
+        return  # deleted meanwhile, and the baseline with it
     counts = _counts(baseline)
     started = clock()
     found = []

@@ -122,6 +122,16 @@ def test_what_was_measured_under_an_older_schedule_is_not_kept(ladder, monkeypat
     assert Baseline.objects.get().power is None
 
 
+def test_a_monitor_that_was_deleted_meanwhile_owes_nothing(ladder):
+    monitor = monitored(count=1)
+    claimed = power.claim(now=NOW)
+    actions.delete_monitor(monitor=monitor, by=monitor.owner, now=NOW)
+
+    power.measure(claimed)
+
+    assert (ladder, Baseline.objects.count()) == ([], 0)
+
+
 def test_patience_ends_and_keeps_what_is_known(ladder):
     monitor = monitored(count=1)
     ticks = iter([0.0, 10_000.0])
