@@ -25,6 +25,7 @@ class Pages(BasePagination):
 
     def __init__(self, usual_size: int = USUAL_SIZE) -> None:
         self.number, self.size, self.count = 1, usual_size, 0
+        self.reachable: int | None = None
 
     def read(self, request: Request) -> None:
         """Take page and size from the address. Raises NotFound, Invalid for a size we do not serve."""
@@ -43,9 +44,12 @@ class Pages(BasePagination):
             raise NotFound(_("There is no page “%(page)s”.") % {"page": page[:20]})
         self.number = int(page)
 
-    def settle(self, count: int) -> None:
-        """Say how many rows there are in all. Raises NotFound when the page lies beyond them."""
-        self.count = count
+    def settle(self, count: int, reachable: int | None = None) -> None:
+        """Say how many rows there are in all, and how many of them pages lead to.
+
+        Raises NotFound when the page lies beyond them.
+        """
+        self.count, self.reachable = count, reachable
         if self.number > self.last:
             raise NotFound(
                 _("There is no page %(page)s; the last one is %(last)s.")
@@ -59,12 +63,16 @@ class Pages(BasePagination):
         start = (self.number - 1) * self.size
         return list(rows[start : start + self.size])
 
-    def answer(self, results: Any, **more: Any) -> Response:
-        """The page as JSON: `results`, and whatever else belongs to it."""
+    def answer(self, results: Any, *, goes_on: str | None = None, **more: Any) -> Response:
+        """The page as JSON: `results`, and whatever else belongs to it.
+
+        Where numbers do not lead, `goes_on` says where the next page begins; '' when it is the last.
+        """
+        by_number = self._link(self.number + 1) if self.number < self.last else None
         return Response(
             {
                 "count": self.count,
-                "next": self._link(self.number + 1) if self.number < self.last else None,
+                "next": by_number if goes_on is None else self._behind(goes_on),
                 "previous": self._link(self.number - 1) if self.number > 1 else None,
                 **more,
                 "results": results,
@@ -73,8 +81,9 @@ class Pages(BasePagination):
 
     @property
     def last(self) -> int:
-        """The number of the last page; an empty list has one."""
-        return max(1, -(-self.count // self.size))
+        """The number of the last page that can be asked for; an empty list has one."""
+        rows = self.count if self.reachable is None else min(self.count, self.reachable)
+        return max(1, -(-rows // self.size))
 
     def paginate_queryset(
         self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: Any = None
@@ -96,6 +105,11 @@ class Pages(BasePagination):
                 "results": schema,
             },
         }
+
+    def _behind(self, place: str) -> str | None:
+        url = self.request.build_absolute_uri()
+        following = replace_query_param(remove_query_param(url, "page"), "after", place)
+        return str(following) if place else None
 
     def _link(self, number: int) -> str:
         url = self.request.build_absolute_uri()

@@ -284,6 +284,11 @@ class PromptQuery(Sent):
         required=False,
         help_text="relevance with q, else newest.",
     )
+    after = Text(
+        required=False,
+        most=80,
+        help_text="Where a page begins that no number leads to; comes with `next`.",
+    )
     full = Flag(required=False, default=False, help_text="With texts and write-ups.")
 
 

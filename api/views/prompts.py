@@ -18,7 +18,7 @@ from api.conditions import based_on, etag
 from api.idempotency import once_per_key
 from api.pagination import Pages
 from api.schema import described, page_of
-from api.search import to_query
+from api.search import position, position_of, to_query
 from api.serializers.prompts import (
     PromptQuery,
     PromptRow,
@@ -69,18 +69,28 @@ class Prompts(Door):
         query = to_query(asked)
         pages = Pages()
         pages.read(request)
+        sort: engine.Sort = asked.get("ordering") or ("relevance" if query.terms else "newest")
+        is_in_order = engine.is_in_order(query, sort)
+        begin = asked.get("after")
         results = engine.search(
             query,
             self.person,
-            sort=asked.get("ordering") or ("relevance" if query.terms else "newest"),
+            sort=sort,
             page=pages.number,
             page_size=pages.size,
             has_facets=False,
+            after=position(begin, is_in_order=is_in_order) if begin else None,
         )
-        pages.settle(results.total)
+        pages.settle(results.total, engine.DEEPEST)
         is_full = asked["full"]
         rows = shelf.found([hit.object_id for hit in results.hits], self.person, is_full=is_full)
-        return pages.answer(self.shown(PromptShown if is_full else PromptRow, rows, is_many=True))
+        goes_on = None
+        if is_in_order and (begin or pages.number * pages.size >= engine.DEEPEST):
+            is_last = len(results.hits) < pages.size
+            goes_on = "" if is_last else position_of(results.hits[-1])
+        return pages.answer(
+            self.shown(PromptShown if is_full else PromptRow, rows, is_many=True), goes_on=goes_on
+        )
 
     @described(
         "Create a prompt",

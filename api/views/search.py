@@ -73,7 +73,7 @@ class Search(Door):
             page_size=pages.size,
             is_exact=asked["exact"],
         )
-        pages.settle(results.total)
+        pages.settle(results.total, engine.DEEPEST)
         return pages.answer(
             self.shown(HitShown, [self._hit(hit) for hit in results.hits], is_many=True),
             total=results.total,

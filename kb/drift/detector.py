@@ -58,6 +58,9 @@ ENOUGH_EXCEEDANCES = 20
 (Besag & Clifford 1991, "Sequential Monte Carlo p-values")."""
 SAME = 1e-9
 """Statistics closer than this, relative to the largest, are tied: sums of floats depend on order."""
+FAINT = 1e-5
+"""A direction of variation shorter than this (vectors have length 1) is rounding: brought to length
+1 it would count as much as what the texts say. One other character makes a thousand times more."""
 FEW_WAYS = 64
 ROWS_AT_ONCE = 20_000
 
@@ -162,9 +165,11 @@ def look(
     chances_of_cases = [1.0] * len(cases)
     smallest = math.prod(1 / math.comb(len(case.texts), case.fresh) for _place, case in used)
     if not varying:
-        return Look(1.0, float(rng.random()), {}, tuple(chances_of_cases), smallest, 1, True)
+        return _no_evidence(cases, smallest, rng)
     most = _ways_of_a_case(len(varying), alpha)
     stack = _stacked(*_tables(varying, most, reader, rng))
+    if stack.width == 0:  # they differ in what moves nothing: an answer that was not judged
+        return _no_evidence(cases, smallest, rng)
     for (place, _case, _kinds_of_case), table in zip(varying, stack.tables, strict=True):
         alone = _stacked([table], stack.channels)
         statistics = alone.statistics(alone.tables[0].values)
@@ -176,10 +181,14 @@ def look(
         p_smooth=(at_least - tied) + float(rng.random()) * tied,
         channels={channel: _upper(statistic, chances) for channel, statistic in joint.items()},
         cases=tuple(chances_of_cases),
-        smallest_p=max(smallest, 0.0 if is_exact else 1 / len(chances)),
+        smallest_p=smallest if is_exact else float(chances.min()),
         relabellings=len(chances),
         is_exact=is_exact,
     )
+
+
+def _no_evidence(cases: Sequence[Case], smallest: float, rng: np.random.Generator) -> Look:
+    return Look(1.0, float(rng.random()), {}, (1.0,) * len(cases), smallest, 1, True)
 
 
 # --- one case ---------------------------------------------------------------------------------
@@ -248,7 +257,7 @@ class _Measured:
     """One row for each kind of answer; vectors are differences from the mean of the case."""
 
     features: Floats
-    vectors: NDArray[np.float32]
+    vectors: Floats
     similarity: Floats
     differs: Floats
     counts: NDArray[np.int64]
@@ -268,7 +277,7 @@ def _measured(case: Case, kinds: _Kinds, reader: Reader) -> _Measured:
     outcome = np.array([[float(mark != "")] for mark in marks])
     return _Measured(
         features=np.hstack([reader.features(texts), outcome]),
-        vectors=(found - centre).astype(np.float32),
+        vectors=found - centre,
         similarity=similarity,
         differs=differs,
         counts=counts,
@@ -283,24 +292,23 @@ def _directions(measured: Sequence[_Measured]) -> list[Floats]:
     exact.
     """
     rows = np.vstack([one.vectors for one in measured])
-    weights = np.sqrt(np.concatenate([one.counts for one in measured])).astype(np.float32)
-    weighted = rows * weights[:, None]
+    weighted = rows * np.sqrt(np.concatenate([one.counts for one in measured]))[:, None]
     kept = min(DIRECTIONS, len(rows))
     if len(rows) <= MOST_ROWS_AT_ONCE:
-        _sizes, basis = np.linalg.eigh((weighted @ weighted.T).astype(np.float64))
-        basis = (weighted.T @ basis[:, ::-1][:, :kept]).astype(np.float64)
+        _sizes, basis = np.linalg.eigh(weighted @ weighted.T)
+        basis = weighted.T @ basis[:, ::-1][:, :kept]
         lengths = np.sqrt((basis * basis).sum(axis=0))
-        basis = np.divide(basis, lengths, out=np.zeros_like(basis), where=lengths > SAME)
+        basis = np.divide(basis, lengths, out=np.zeros_like(basis), where=lengths > FAINT)
     else:
         start = np.random.default_rng(0).standard_normal((rows.shape[1], kept + 8))
-        basis = start.astype(np.float32)
+        basis, weighted = start.astype(np.float32), weighted.astype(np.float32)
         for _ in range(3):
             basis, _triangle = np.linalg.qr(weighted.T @ (weighted @ basis))
         places = weighted @ basis
         _sizes, turn = np.linalg.eigh((places.T @ places).astype(np.float64))
         basis = basis.astype(np.float64) @ turn[:, ::-1][:, :kept]
     ends = np.cumsum([0, *(len(one.vectors) for one in measured)]).tolist()
-    along = rows.astype(np.float64) @ basis
+    along = rows @ basis
     return [along[begin:end] for begin, end in itertools.pairwise(ends)]
 
 

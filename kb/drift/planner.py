@@ -187,7 +187,8 @@ def _nights(
             for case, samples in new.items():
                 pool[case].extend(samples)
             memory, asked = judgement.memory, dict(judgement.wanted.samples)
-            if judgement.verdict in ("drifted", "notice"):
+            # A notice tells nobody: too small to matter, or not seen again.
+            if judgement.verdict == "drifted":
                 return night
             if judgement.wanted.when != "soon":
                 break

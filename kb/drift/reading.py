@@ -30,7 +30,9 @@ class Reader:
     def features(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """float[len(texts), len(features.NAMES)]."""
         self.read(texts)
-        return np.array([self._features[text] for text in texts]).reshape(len(texts), -1)
+        return np.array([self._features[text] for text in texts]).reshape(
+            len(texts), len(features.NAMES)
+        )
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[len(texts), vectors.PLACES]."""

@@ -37,10 +37,14 @@ CASE_PASSES = 0.50
 """A single case that changes this much matters, however well the others do."""
 NAMED_PART = 0.25
 DIRECTION_P = 0.05
+RATE_DIGITS = 9
+"""Differences of rates are told apart to so many digits: 0.8 − 1.0 as floats is less than 0.2."""
 MOST_FEATURES = 4
 LARGEST_SHIFT = 99.0
 LEAST_FEATURE_SHIFT = 0.5
 """A feature is named when it moved by half its usual spread at least."""
+SAME = 1e-9
+"""Means of equal numbers differ by less than this, for floats are rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class CaseEffect:
         """Change of the pass rate; 0 where it is not known."""
         if self.pass_rate_usual is None or self.pass_rate_now is None:
             return 0.0
-        return self.pass_rate_now - self.pass_rate_usual
+        return round(self.pass_rate_now - self.pass_rate_usual, RATE_DIGITS)
 
     @property
     def has_changed(self) -> bool:
@@ -164,9 +168,9 @@ def effect(
         severity=_severity(
             cases=cases,
             drop=usual - now,
-            passes=passes,
-            refusals=refused_now - refused_before,
-            format_lost=json_before - json_now,
+            passes=round(passes, RATE_DIGITS),
+            refusals=round(refused_now - refused_before, RATE_DIGITS),
+            format_lost=round(json_before - json_now, RATE_DIGITS),
             lengths=(length_before, length_now),
         ),
         direction=_direction(test),
@@ -285,9 +289,10 @@ def _features(
         [b.mean(axis=0) - a.mean(axis=0) for a, b in zip(before, after, strict=True)], axis=0
     )
     spread = np.sqrt(np.mean([one.var(axis=0) for one in (*before, *after)], axis=0))
-    shifts = np.divide(moves, spread, out=np.zeros_like(moves), where=spread > 0)
+    is_moved, is_spread = np.abs(moves) > SAME, spread > SAME
+    shifts = np.divide(moves, spread, out=np.zeros_like(moves), where=is_moved & is_spread)
     # Without any spread on either side the move itself is all there is to go by.
-    shifts = np.where((spread == 0) & (moves != 0), np.sign(moves) * LARGEST_SHIFT, shifts)
+    shifts = np.where(is_moved & ~is_spread, np.sign(moves) * LARGEST_SHIFT, shifts)
     order = np.argsort(-np.abs(shifts), kind="stable")
     return tuple(
         FeatureChange(

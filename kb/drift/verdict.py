@@ -192,7 +192,8 @@ def _weighted(rates: Sequence[float], weights: Sequence[int]) -> float:
 
 
 def _changed(pairs: Sequence[tuple[CaseCounts, CaseCounts]]) -> tuple[int, ...]:
-    moves = [(_rate(after) - _rate(before), after.case) for before, after in pairs]
+    # Rounded, for 0.2 − 0.7 as floats is less than half.
+    moves = [(round(_rate(after) - _rate(before), 9), after.case) for before, after in pairs]
     return tuple(case for move, case in sorted(moves) if abs(move) >= CHANGED_CASE_GAP)
 
 

@@ -11,7 +11,9 @@ A suspicion never becomes an alarm by the answers that raised it. It is raised b
 - the weekly audit: the last week against the first month (a change in many small steps),
 
 and then decided on answers taken after it, in other sessions, against the earlier ones, those of
-the night that raised it included. That is why the number of false alarms is bounded:
+the night that raised it included. That is why the number of false alarms is bounded. (That a change
+of the whole prompt must show without that night, too, only takes alarms away: a service that was odd
+for an hour is no drift.)
 
 Had nothing changed, the answers of a case could have come in any order. Which of them are the
 later ones is then independent of everything the order of the earlier ones decides (the backward
@@ -215,16 +217,15 @@ class Memory:
 
         What an older version kept and this one does not know is passed over.
         """
-        known = {one.name for one in dataclasses.fields(cls)}
-        fields = {name: value for name, value in plain.items() if name in known}
+        fields = _known(cls, plain)
         if "suspicions" in fields:
-            fields["suspicions"] = tuple(_suspicion(one) for one in fields["suspicions"])
+            fields["suspicions"] = tuple(map(_suspicion, fields["suspicions"]))
         if fields.get("drift") is not None:
             fields["drift"] = _suspicion(fields["drift"])
         if "without" in fields:
             fields["without"] = tuple(fields["without"])
         if "history" in fields:
-            fields["history"] = tuple(Event(**event) for event in fields["history"])
+            fields["history"] = tuple(Event(**_known(Event, event)) for event in fields["history"])
         return cls(**fields)
 
 
@@ -383,8 +384,16 @@ class _Session:
         self.earlier = between(known, memory.epoch_from, night.session - 1, memory.without)
         tonight = {case: night.samples.get(case, ()) for case in cases}
         self.new = between(tonight, night.session, night.session)
-        self.all = {case: [*self.earlier[case], *self.new[case]] for case in self.cases}
+        self.all = self._together()
         self.answered = [case for case in cases if self.new[case]]
+
+    def _together(self) -> dict[int, list[Sample]]:
+        return {case: [*self.earlier[case], *self.new[case]] for case in self.cases}
+
+    def leave_out(self, sessions: Sequence[int]) -> None:
+        """Compare with the earlier answers of other sessions only."""
+        self.earlier = between(self.earlier, self.memory.epoch_from, self.number - 1, sessions)
+        self.all = self._together()
 
     def ready(self) -> list[int]:
         """Cases with enough earlier answers to be compared."""
@@ -431,9 +440,11 @@ def _watch(state: _Session, *, is_night: bool) -> Judgement:
     )
     once = [one for one in dropped if one.is_direct and one.route == "tonight"]
     if once:
+        odd = [one.since for one in once]
+        state.leave_out(odd)
         memory = replace(
             memory,
-            without=(*memory.without, *(one.since for one in once)),
+            without=(*memory.without, *odd),
             history=_remembered(
                 memory, *(Event("notice", one.since, one.route, one.p) for one in once)
             ),
@@ -466,6 +477,10 @@ def _tested(
     # Of what is left: parts that were not spent so far are spread over the ones to come.
     level = suspicion.level * parts[suspicion.stage] / sum(parts[suspicion.stage :])
     found = state.look(cases, before, after, alpha=max(level / 2, 1e-7))
+    # An odd night among few earlier ones makes the usual answers after it look rare: they must be
+    # rare without it, too. What asks for more before an alarm costs nothing of the budget.
+    usual = between(before, 0, suspicion.since - 1)
+    apart = found if single else state.look(cases, usual, after, alpha=FIRST_LEVEL)
     # What even a full change could not reach yet is kept for when there are more answers.
     clearest = _clearest(
         [
@@ -483,12 +498,13 @@ def _tested(
         level=suspicion.level - spent,
         waits_for_night=True,
     )
-    if spent > 0.0 and found.p <= level:
+    if spent > 0.0 and found.p <= level and (single or apart.p <= FIRST_LEVEL):
         return tested, "alarm"
     limits = PROMPT_FUTILE
     if single:
         limits = RARE_CASE_FUTILE if suspicion.p <= WINDOW_LEVEL else CASE_FUTILE
-    if tested.stage >= len(parts) or found.p > max(limits[suspicion.stage], 2 * clearest):
+    limit = max(limits[suspicion.stage], 2 * clearest)
+    if tested.stage >= len(parts) or max(found.p, apart.p) > limit:
         return tested, "dropped"
     return tested, "open"
 
@@ -912,4 +928,10 @@ def _suspicion_dict(suspicion: Suspicion) -> dict[str, Any]:
 
 
 def _suspicion(plain: Mapping[str, Any]) -> Suspicion:
-    return Suspicion(**{**plain, "cases": tuple(plain["cases"])})
+    return Suspicion(**{**_known(Suspicion, plain), "cases": tuple(plain["cases"])})
+
+
+def _known(kind: type, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dataclass has a field for."""
+    names = {one.name for one in dataclasses.fields(kind)}
+    return {name: value for name, value in plain.items() if name in names}

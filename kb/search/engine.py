@@ -23,7 +23,7 @@ from kb.search import counts, vocabulary
 from kb.search.conditions import Asked, asked_of
 from kb.search.keys import HALF_LIFE_DAYS, SIGNS, facet_of
 from kb.search.models import SearchEntry
-from kb.search.plan import Group, Plan, group_of, look_up, make_plan
+from kb.search.plan import Group, Plan, group_of, look_up, make_plan, outside_title
 from kb.search.query import SearchQuery
 from kb.search.synonyms import SYNONYM_WEIGHT
 from kb.search.text import Segment, excerpt, title_key
@@ -44,6 +44,10 @@ TITLE_WEIGHT = 2.0
 than standing in it would by weight alone, less when the title says much else."""
 WHOLE_TITLE_SHARE = 0.5
 """Of the title's weight that depends on how much of the title was asked for."""
+RELATIVE = 0.5
+"""Of a title word's weight when the title only has a relative of it: "access" for "accessibility"."""
+TITLE_ALONE = 0.6
+"""Of it when nothing beside the title speaks of the word."""
 ALL_IN_TITLE = 1.0
 """Every word in the title: the next best thing to the title itself."""
 EXACT_TITLE = 100.0
@@ -56,6 +60,8 @@ MISSING_WORDS = 2
 """Power of the share of the words' weight that matches: who lacks a rare word falls far behind."""
 ACTIVITY_WEIGHT = 0.25
 """How much liveliness lifts a match: e-fold activity adds a quarter of its rank."""
+MOST_ACTIVITY = 50.0
+"""Beyond which liveliness lifts no further: at most it doubles a match."""
 PROVEN_WEIGHT = 0.5
 """A prompt that surely works ranks at most half again as high: words matter more than proof."""
 DRIFTED_PENALTY = 0.7
@@ -66,7 +72,7 @@ RETIRED_PENALTY = 0.6
 MOST_RANKED = 20_000
 """Matches ranked in an index where all is hot: all of them."""
 MOST_RARE = 5_000
-"""Entries that a word may stand in to be ranked in full, however large the index."""
+"""Entries that are looked for everywhere, however large the index, when no more than these are expected."""
 MOST_SCORED = 1_500
 """Candidates whose words are weighed, those with a fitting title and then the liveliest; of a very
 common word the others are only counted, and follow by liveliness."""
@@ -77,9 +83,14 @@ MOST_TITLES = 1_000
 TITLE_SHARE = 0.5
 """Of the weight of the words that a title must hold to be a candidate by it."""
 ENOUGH = 5
-"""Results below which words may be missing."""
-SHARES = (1.0, 0.7, 0.45, 0.3)
-"""Of the weight of the words that must match, in the attempts that follow too few results."""
+"""Results below which fewer words are insisted upon."""
+KEYWORD_SHARES = (1.0, 1.0, 0.7, 0.45, 0.3)
+"""Of the weight of the words that must match, in attempts that follow too few results. The second one
+is made with the last word read as a beginning."""
+SENTENCE = 3
+"""Words from which a query is read as a sentence: nobody knows which of its words are written there,
+and in a large library some document has them all by chance."""
+SENTENCE_SHARES = (0.45, 0.3)
 DEEPEST = 5_000
 """Results one can page through; beyond, words or facets help more than pages."""
 
@@ -99,6 +110,14 @@ class Hit:
     excerpt: Sequence[Segment]
     language: str
     dated: datetime
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a hit stands in the order of the newest."""
+
+    dated: datetime
+    object_id: int
 
 
 @dataclass(frozen=True)
@@ -140,7 +159,12 @@ class _Page:
 
     @property
     def offset(self) -> int:
-        return (self.number - 1) * self.size
+        return min((self.number - 1) * self.size, DEEPEST)
+
+    @property
+    def limit(self) -> int:
+        """Rows of the page; none beyond the deepest one."""
+        return self.size if self.offset < DEEPEST else 0
 
 
 def search(
@@ -153,11 +177,13 @@ def search(
     page_size: int = 20,
     has_facets: bool = True,
     is_exact: bool = False,
+    after: Position | None = None,
 ) -> Results:
     """The page of what this person may read and the query asks for.
 
     A facet counts what choosing its value would show: all other conditions hold, its own do not.
     Without words, relevance means liveliest first. With `is_exact`, no word is exchanged or missing.
+    `after` begins behind a hit instead of at a page, at any depth; it needs `is_in_order`.
     """
     wanted = _Page(sort, page, page_size, has_facets)
     tokens = standing(person).audience_tokens
@@ -166,12 +192,17 @@ def search(
         return Results(facets=_empty(), kinds=dict.fromkeys(KINDS, 0))
     if asked.is_plain and not query.terms:
         with connection.cursor() as cursor:
-            return _browse(cursor, asked, tokens, wanted)
+            return _browse(cursor, asked, tokens, wanted, after)
     with steady_cursor() as cursor:
         plan = make_plan(query.terms)
         if not plan.groups:
             return _ranked(cursor, plan, asked, tokens, wanted, query)
         return _by_words(cursor, plan, asked, tokens, wanted, query, is_exact=is_exact)
+
+
+def is_in_order(query: SearchQuery, sort: Sort) -> bool:
+    """Whether all there is can be followed to its end: nothing asked for, the newest first."""
+    return sort == "newest" and query == SearchQuery()
 
 
 def most_proven(person: User, most: int) -> list[int]:
@@ -217,7 +248,7 @@ SELECT e.kind, e.object_id, e.slug, e.title, e.excerpt, e.language, e.dated FROM
 """
 _BROWSE_PART = """
 (SELECT e.* FROM kb_searchentry e
- WHERE e.is_listed AND e.kind = '{kind}' AND e.audience && %(tokens)s::varchar[]
+ WHERE e.is_listed AND e.kind = '{kind}' AND e.audience && %(tokens)s::varchar[] {behind}
  ORDER BY {order} LIMIT %(limit)s + %(offset)s)
 """
 _BROWSE_ORDER = {
@@ -227,19 +258,30 @@ _BROWSE_ORDER = {
 }
 
 
-def _browse(cursor: CursorWrapper, asked: Asked, tokens: Sequence[str], page: _Page) -> Results:
+def _browse(
+    cursor: CursorWrapper,
+    asked: Asked,
+    tokens: Sequence[str],
+    page: _Page,
+    after: Position | None,
+) -> Results:
     """The liveliest of everything: rows from an index in order, counts from the table of counts."""
     order = _BROWSE_ORDER[page.sort]
     part = _BROWSE_PART
     if page.sort == "proven":
         part = part.replace("e.is_listed", "e.is_listed AND e.is_hot")
-    parts = " UNION ALL ".join(part.format(kind=kind, order=order) for kind in asked.kinds)
+    behind = "AND (e.dated, e.object_id) < (%(dated)s, %(object_id)s)" if after else ""
+    parts = " UNION ALL ".join(
+        part.format(kind=kind, order=order, behind=behind) for kind in asked.kinds
+    )
     counted = counts.read(tokens, KINDS)
     values: dict[str, Any] = {
         "tokens": list(tokens),
-        "limit": page.size,
-        "offset": page.offset,
+        "limit": page.size if after else page.limit,
+        "offset": 0 if after else page.offset,
     }
+    if after:
+        values |= {"dated": after.dated, "object_id": after.object_id}
     cursor.execute(_BROWSE.format(parts=parts, order=order), values)
     rows = cursor.fetchall()
     kinds = {kind: counted.get((kind, True), {}).get(counts.TOTAL, 0) for kind in KINDS}
@@ -282,17 +324,16 @@ def _by_words(
 ) -> Results:
     """All words; when that finds too little, corrected words, related words, fewer words."""
     if is_exact:
-        return _ranked(cursor, plan, asked, tokens, page, query)
+        return _ranked(cursor, plan.exact(), asked, tokens, page, query)
     plan, corrections = _corrected(cursor, plan, asked, tokens)
     query = _marking(query, corrections)
-    found = _ranked(cursor, plan, asked, tokens, page, query)
-    if found.total < ENOUGH and not found.total_is_capped:
-        strict, wide = found.total, plan.widened()
-        for share in SHARES if len(plan.wanted) > 1 else SHARES[:1]:
-            found = _ranked(cursor, wide, asked, tokens, page, query, share=share)
-            if found.total >= ENOUGH or found.total_is_capped:
-                break
-        found = replace(found, is_relaxed=found.total > strict)
+    shares = SENTENCE_SHARES if len(plan.wanted) >= SENTENCE else KEYWORD_SHARES
+    found = Results()
+    for share in shares:
+        found = _ranked(cursor, plan, asked, tokens, page, query, share=share)
+        if found.total >= ENOUGH or found.total_is_capped:
+            break
+        plan = plan.widened()
     return replace(found, corrections=corrections if found.total else ())
 
 
@@ -363,34 +404,36 @@ def _ranked(
     page: _Page,
     query: SearchQuery,
     *,
-    share: float | None = None,
+    share: float = 1.0,
 ) -> Results:
     """Candidates, ranked, one page of them, and what is counted among them: one statement.
 
-    With `share`, documents with that share of the weight of the words are enough.
+    Documents with that share of the weight of the words are enough.
     """
     values: dict[str, Any] = asked.values | {
         "tokens": list(tokens),
         "weights": WEIGHTS,
-        "limit": page.size,
+        "limit": page.limit,
         "offset": page.offset,
         "named": title_key(" ".join(w for term in query.terms for w in term.words)),
     }
     has_words = bool(plan.groups)
-    if has_words or plan.negated:
-        values["match"] = plan.strict() if share is None else plan.loose(share)
+    ways = plan.ways(share) if has_words or plan.negated else ()
+    values |= {f"way{number}": way for number, way in enumerate(ways)}
+    match = " OR ".join(f"e.vector @@ %(way{number})s::tsquery" for number in range(len(ways)))
     if has_words:
         values["in_title"] = plan.in_title(TITLE_SHARE)
     sql = f"""
-WITH {_candidates(plan, asked, "match" in values)},
+WITH {_candidates(plan, asked, f"({match})" if match else "true", share)},
 found AS MATERIALIZED (
   SELECT e.id, e.kind, e.object_id, e.keys, e.status, e.proven, e.dated, e.heat, {_score(plan)} AS score,
-    {asked.flags}
+    {_lacks(plan, share)} AS lacks, {asked.flags}
   FROM {_promising(plan)} e {_ranks(plan, values)}
 ),
 matching AS MATERIALIZED (SELECT * FROM found WHERE {asked.all_flags})
 {_page(page)}
 UNION ALL SELECT 'total', '', count(*), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM matching
+UNION ALL SELECT 'lacks', '', count(*), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM matching WHERE lacks
 UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM capped
 {_counting(asked, has_words=has_words) if page.has_facets else ""}
 """
@@ -401,12 +444,11 @@ UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, N
 _COUNTABLE = "e.id, e.kind, e.object_id, e.keys, e.status, e.is_listed, e.proven, e.dated, e.drift, e.activity, e.active, e.heat, e.language, e.title_key, e.extent, e.vector, e.title_vector"
 
 
-def _candidates(plan: Plan, asked: Asked, has_match: bool) -> str:
+def _candidates(plan: Plan, asked: Asked, match: str, share: float) -> str:
     """The rows that are ranked, at most some thousands, and whether there are more."""
-    match = "e.vector @@ %(match)s::tsquery" if has_match else "true"
     readable = f"{match} AND e.audience && %(tokens)s::varchar[] AND {asked.base}"
     loose = asked.loose if not plan.groups else "true"
-    if not plan.state.is_tiered or (plan.groups and plan.rarest <= MOST_RARE):
+    if not plan.state.is_tiered or (plan.groups and plan.expected(share) <= MOST_RARE):
         most = MOST_RARE if plan.state.is_tiered else MOST_RANKED
         hot = "" if plan.state.is_tiered else "e.is_hot AND "
         return f"""
@@ -467,24 +509,34 @@ def _ranks(plan: Plan, values: dict[str, Any]) -> str:
     """For each candidate and word its rank and whether it is in the title, worked out once."""
     columns = []
     for number, group in enumerate(plan.ranking):
+        values[f"root{number}"] = f"% {group.root}%"
         names = {"fr": f"fr{number}", "en": f"en{number}", "plain": f"plain{number}"}
         for dictionary, name in names.items():
             values[name] = group.ranked.get(dictionary) or group.ranked["plain"]  # type: ignore[call-overload]
         asked = _in_language(names)
-        rank = f"ts_rank(%(weights)s::real[], e.vector, {asked})"
+        rank = f"ts_rank(%(weights)s::real[], d.words, {asked})"
         if group.kin:
             kin = {"fr": f"kfr{number}", "en": f"ken{number}", "plain": f"kplain{number}"}
             for dictionary, name in kin.items():
                 values[name] = group.kin.get(dictionary) or group.ranked["plain"]  # type: ignore[call-overload]
-            related = f"ts_rank(%(weights)s::real[], e.vector, {_in_language(kin)})"
+            related = f"ts_rank(%(weights)s::real[], d.words, {_in_language(kin)})"
             rank = f"greatest({rank}, {related} * {SYNONYM_WEIGHT})"
+        body = {"fr": f"bfr{number}", "en": f"ben{number}", "plain": f"bplain{number}"}
+        for dictionary, name in body.items():
+            values[name] = outside_title(values[names[dictionary]])
+        is_told = f"coalesce(d.words @@ {_in_language(body)}, false)"
+        columns.append(f"coalesce({rank}, 0) / {ONE_MATCH} AS r{number}")
         columns.append(
-            f"CASE WHEN e.place <= {MOST_SCORED} THEN {rank} / {ONE_MATCH} ELSE 0 END AS r{number}"
+            f"CASE WHEN NOT e.title_vector @@ {asked} THEN 0 ELSE"
+            f" CASE WHEN ' ' || e.title_key LIKE %(root{number})s THEN 1 ELSE {RELATIVE} END"
+            f" * CASE WHEN {is_told} THEN 1 ELSE {TITLE_ALONE} END END AS t{number}"
         )
-        columns.append(f"(e.title_vector @@ {asked})::int AS t{number}")
     if not columns:
         return ""
-    return f"CROSS JOIN LATERAL (SELECT {', '.join(columns)} OFFSET 0) r"
+    return f"""
+      CROSS JOIN LATERAL (SELECT CASE WHEN e.place <= {MOST_SCORED} THEN e.vector || ''::tsvector END
+        AS words OFFSET 0) d
+      CROSS JOIN LATERAL (SELECT {", ".join(columns)} OFFSET 0) r"""
 
 
 def _in_language(names: Mapping[str, str]) -> str:
@@ -495,31 +547,48 @@ def _in_language(names: Mapping[str, str]) -> str:
     )
 
 
+def _insisted_upon(plan: Plan) -> list[int]:
+    """Places of the words that are wanted among those that rank."""
+    wanted = [number for number, group in enumerate(plan.ranking) if not group.is_optional]
+    return wanted or list(range(len(plan.ranking)))
+
+
+def _share_found(plan: Plan) -> str:
+    """How much of the weight of the wanted words a candidate has, from 0 to 1."""
+    weights = {number: plan.ranking[number].weight for number in _insisted_upon(plan)}
+    found = " + ".join(f"{weight:.4f} * (r.r{n} > 0)::int" for n, weight in weights.items())
+    return f"(({found}) / {sum(weights.values()):.4f})"
+
+
 def _score(plan: Plan) -> str:
     if not plan.groups:
         return "e.heat"
-    groups = plan.ranking
+    groups, wanted = plan.ranking, _insisted_upon(plan)
     total = sum(group.weight for group in groups)
-    wanted = [number for number, group in enumerate(groups) if not group.is_optional]
-    wanted = wanted or list(range(len(groups)))
     rank = " + ".join(f"{g.weight:.4f} * r.r{n}" for n, g in enumerate(groups))
     title = " + ".join(f"{g.weight:.4f} * r.t{n}" for n, g in enumerate(groups))
     in_title = " + ".join(f"r.t{n}" for n in wanted)
-    mass = " + ".join(f"{groups[n].weight:.4f} * (r.r{n} > 0)::int" for n in wanted)
-    all_of_it = sum(groups[n].weight for n in wanted)
+    least_in_title = ", ".join(f"r.t{n}" for n in wanted)
     covered = f"least(1, ({in_title})::float / greatest(length(e.title_vector), 1))"
     return f"""
       (({rank}) / {total:.4f} / (1 + {LENGTH_WEIGHT} * ln(1 + e.extent / {USUAL_LENGTH}.0))
        + {TITLE_WEIGHT} * ({title}) / {total:.4f}
          * ({1 - WHOLE_TITLE_SHARE} + {WHOLE_TITLE_SHARE} * {covered})
-       + CASE WHEN {in_title} = {len(wanted)} THEN {ALL_IN_TITLE} ELSE 0 END)
-      * power(({mass}) / {all_of_it:.4f}, {MISSING_WORDS})
-      * (1 + {ACTIVITY_WEIGHT} * ln(1 + e.activity
-          * power(0.5, greatest(0, extract(epoch FROM now() - e.active)::float8) / {HALF_LIFE_DAYS * 86_400})))
+       + {ALL_IN_TITLE} * least({least_in_title}))
+      * power({_share_found(plan)}, {MISSING_WORDS})
+      * (1 + {ACTIVITY_WEIGHT} * ln(1 + least({MOST_ACTIVITY}, e.activity
+          * power(0.5, greatest(0, extract(epoch FROM now() - e.active)::float8) / {HALF_LIFE_DAYS * 86_400}))))
       * (1 + {PROVEN_WEIGHT} * e.proven)
       * CASE WHEN e.drift = 'drifted' THEN {DRIFTED_PENALTY} ELSE 1 END
       * CASE WHEN e.is_listed THEN 1 ELSE {RETIRED_PENALTY} END
       + CASE WHEN e.title_key = %(named)s THEN {EXACT_TITLE} ELSE 0 END"""
+
+
+def _lacks(plan: Plan, share: float) -> str:
+    """Whether a candidate is without one of the wanted words, as far as its words were weighed."""
+    if share >= 1 or not plan.groups:
+        return "false"
+    return f"(e.place <= {MOST_SCORED} AND {_share_found(plan)} < 0.9999)"
 
 
 _ORDER = {
@@ -580,7 +649,7 @@ def _results(
 ) -> Results:
     hits: list[tuple[int, Sequence[Any]]] = []
     facets: list[tuple[str, str, int]] = []
-    kinds, total, is_capped = dict.fromkeys(KINDS, 0), 0, False
+    kinds, told = dict.fromkeys(KINDS, 0), dict[str, int]()
     for what, key, number, object_id, kind, *shown in rows:
         if what == "hit":
             hits.append((number, (kind, object_id, *shown[:5])))
@@ -588,10 +657,8 @@ def _results(
             facets.append((*facet_of(key), number))
         elif what == "kind":
             kinds[key] = number
-        elif what == "total":
-            total = number
         else:
-            is_capped = bool(number)
+            told[what] = number
     counted = dict(_facets(facets))
     if is_counted and asked.only_facet and page.has_facets:
         # Without its one condition everything is left, which is counted already.
@@ -599,11 +666,12 @@ def _results(
         counted[asked.only_facet] = own[asked.only_facet]
     return Results(
         hits=[_hit(row, query.wanted_words) for _place, row in sorted(hits, key=lambda h: h[0])],
-        total=total,
+        total=told["total"],
         facets=counted,
-        total_is_capped=is_capped,
+        total_is_capped=bool(told["capped"]),
         kinds=kinds,
-        last_page=_last_page(total, page.size),
+        is_relaxed=bool(told["lacks"]),
+        last_page=_last_page(told["total"], page.size),
     )
 
 

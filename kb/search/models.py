@@ -97,7 +97,7 @@ class SearchEntry(models.Model):
 
 
 class SearchWord(models.Model):
-    """A word of titles and excerpts, and in about how many entries it stands."""
+    """A word of titles, excerpts and facets, and in about how many entries it stands."""
 
     word = models.CharField(max_length=80, primary_key=True)
     lexemes = ArrayField(models.TextField(), default=list)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -26,8 +27,13 @@ OPTIONAL_WEIGHT = 0.15
 MOST_OPTIONAL = 2
 MOST_WANTED = 8
 """Words of a long sentence that are ranked by, the rarest."""
+MOST_COMBINED = 6
+"""Of these, the rarest, whose combinations are looked for when not every word has to be there."""
+TOGETHER = 5.0
 LEAST_WEIGHT = 0.3
 """Of the commonest word: it still counts a little."""
+SHORTEST_ROOT, LONGEST_ENDING = 4, 3
+"""Letters of a word that an inflection leaves alone, and those it may change."""
 SHORTEST_PREFIX = 3
 """Letters from which the last word is also read as the beginning of one."""
 
@@ -61,6 +67,20 @@ class Group:
     """The same of its synonyms."""
 
     @property
+    def root(self) -> str:
+        """Letters a title must begin a word with to hold this word and not a mere relative of it.
+
+        The dictionaries cut "accessibility" down to "access"; who asks for it does not mean that.
+        Nothing when the group is more than one word.
+        """
+        return self.word[: max(SHORTEST_ROOT, len(self.word) - LONGEST_ENDING)]
+
+    @property
+    def kin_match(self) -> str:
+        """The word or what means the same."""
+        return _any([self.match, *(self.kin or {}).values()])
+
+    @property
     def widened_match(self) -> str:
         """The word also as the beginning of one."""
         if not self.word:
@@ -88,22 +108,32 @@ class Plan:
         optional = [g for g in self.groups if g.is_optional and g not in wanted]
         return (*wanted, *optional[:MOST_OPTIONAL])
 
-    @property
-    def rarest(self) -> int:
-        """About how many entries have the rarest word that is insisted upon."""
-        return min((group.entries for group in self.wanted), default=0)
+    def ways(self, share: float) -> tuple[str, ...]:
+        """Ways to have at least this share of the weight of the words, and none that is negated.
 
-    def strict(self) -> str:
-        """Every word that is insisted upon, and none that is not to be found."""
-        return _without(_all(g.match for g in self.wanted), self.negated)
+        Several queries instead of one with all of them: the index finds what has two words by going
+        through those that have the rarer one, but what has this or that by reading all of both.
+        """
+        sets = _sets(self.wanted, share) if self.groups else [()]
+        return tuple(_without(_all(g.kin_match for g in found), self.negated) for found in sets)
+
+    def expected(self, share: float) -> float:
+        """About how many entries have one of these ways, at most.
+
+        As if words met by chance, and then TOGETHER times as often: words of one matter are friends.
+        """
+        total = max(self.state.entries, 1)
+
+        def one(groups: Sequence[Group]) -> float:
+            shares = [min(1.0, group.entries / total) for group in groups]
+            met = total * math.prod(shares) * TOGETHER ** (len(groups) - 1)
+            return min(met, *(group.entries for group in groups), total)
+
+        return sum(one(groups) for groups in _sets(self.wanted, share))
 
     def in_title(self, share: float) -> str:
         """At least this share of the weight."""
-        return _any_share(self.wanted, share)
-
-    def loose(self, share: float) -> str:
-        """At least this share of the weight of the words, and none that is not to be found."""
-        return _without(_any_share(self.wanted, share), self.negated)
+        return _any(_all(group.match for group in found) for found in _sets(self.wanted, share))
 
     def completing(self) -> str:
         """Every word of the query, the last one perhaps only begun."""
@@ -112,8 +142,12 @@ class Plan:
             _all([*(g.match for g in first if not g.is_optional), last.widened_match]), self.negated
         )
 
+    def exact(self) -> Plan:
+        """Without the synonyms."""
+        return replace(self, groups=tuple(replace(group, kin=None) for group in self.groups))
+
     def widened(self) -> Plan:
-        """With the synonyms of each word, and the last one also as the beginning of a word."""
+        """With the last word also as the beginning of one."""
         last = next((g for g in reversed(self.groups) if g.word), None)
         groups = tuple(_widened(group, is_last=group is last) for group in self.groups)
         return replace(self, groups=groups)
@@ -291,18 +325,25 @@ def _weighed(group: Group, state: State) -> Group:
 
 
 def _widened(group: Group, *, is_last: bool) -> Group:
-    texts = list(group.kin.values()) if group.kin else []
-    ranked = dict(group.ranked)
-    if is_last and len(group.word) >= SHORTEST_PREFIX:
-        beginning = f"{_quoted(group.word)}:*"
-        texts.append(beginning)
-        ranked = {name: _any([text, beginning]) for name, text in ranked.items()}
-    return replace(group, match=_any([group.match, *texts]), ranked=ranked)
+    if not is_last or len(group.word) < SHORTEST_PREFIX:
+        return group
+    beginning = f"{_quoted(group.word)}:*"
+    ranked = {name: _any([text, beginning]) for name, text in group.ranked.items()}
+    return replace(group, match=group.widened_match, ranked=ranked)
 
 
-def _any_share(groups: Sequence[Group], share: float) -> str:
+_LEXEME = re.compile(r"('(?:[^']|'')*'):?")
+
+
+def outside_title(query: str) -> str:
+    """A tsquery that holds only by words that stand elsewhere than in the title (weight A)."""
+    return _LEXEME.sub(r"\1:BCD", query)
+
+
+def _sets(groups: Sequence[Group], share: float) -> list[tuple[Group, ...]]:
     """Every smallest set of groups that has the share of the weight of all."""
-    heaviest = sorted(groups, key=lambda g: -g.weight)[:MOST_WANTED]
+    most = MOST_WANTED if share >= 1 else MOST_COMBINED
+    heaviest = sorted(groups, key=lambda g: -g.weight)[:most]
     needed = share * sum(group.weight for group in heaviest) - 1e-9
     sets: list[tuple[Group, ...]] = []
     for size in range(1, len(heaviest) + 1):
@@ -310,7 +351,7 @@ def _any_share(groups: Sequence[Group], share: float) -> str:
             is_enough = sum(g.weight for g in chosen) >= needed
             if is_enough and not any(set(map(id, s)) <= set(map(id, chosen)) for s in sets):
                 sets.append(chosen)
-    return _any(_all(group.match for group in chosen) for chosen in sets)
+    return sets
 
 
 def _without(text: str, negated: Sequence[Group]) -> str:

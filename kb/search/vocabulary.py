@@ -1,6 +1,6 @@
 """The words of the index: how rare each is, and which one somebody may have meant.
 
-Kept in a table of its own, learned from titles and excerpts by a task that follows the index; a
+Kept in a table of its own, learned from titles, excerpts and facets by a task that follows the index; a
 search only reads it. Counts are about right, which is all that rarity needs.
 """
 
@@ -19,6 +19,7 @@ from django.db.models.functions import Mod
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from kb.search.keys import SIGNS
 from kb.search.models import SearchEntry, SearchWord
 from kb.search.text import fold, words
 from kb.search.tiers import current_state
@@ -56,9 +57,8 @@ def learn(*, now: datetime) -> int:
     fresh = SearchEntry.objects.filter(indexed__lte=until).order_by("indexed", "id")
     if state.learned is not None:
         fresh = fresh.filter(indexed__gt=state.learned)
-    read = _learn_from(
-        (*texts, 1) for texts in fresh.values_list("title", "excerpt").iterator(BATCH)
-    )
+    rows = fresh.values_list("title", "excerpt", "keys").iterator(BATCH)
+    read = _learn_from((_told(*row), 1) for row in rows)
     state.learned = until
     if read:
         state.words_edition = secrets.randbits(62)
@@ -83,19 +83,30 @@ def rebuild() -> int:
     rows = SearchEntry.objects.annotate(drawn=Mod("id", step))
     if step > 1:
         rows = rows.filter(Q(drawn=0) | Q(is_hot=True))
-    texts = rows.values_list("title", "excerpt", "drawn").iterator(BATCH)
-    read = _learn_from((title, text, 1 if drawn else step) for title, text, drawn in texts)
+    texts = rows.values_list("title", "excerpt", "keys", "drawn").iterator(BATCH)
+    read = _learn_from(
+        (_told(title, text, keys), 1 if drawn else step) for title, text, keys, drawn in texts
+    )
     state.words_edition = secrets.randbits(62)
     state.save(update_fields=["learned", "words_edition"])
     return read
 
 
-def _learn_from(texts: Iterable[tuple[str, str, int]]) -> int:
+def _told(title: str, excerpt: str, keys: Iterable[str]) -> str:
+    """What an entry says, with the names of its facets, which are searched as well."""
+    named = (key.partition(":") for key in keys if key.startswith(_NAMED))
+    return "\n".join([title, excerpt, *(slug.replace("-", " ") for _sign, _, slug in named)])
+
+
+_NAMED = tuple(SIGNS[facet] for facet in ("departments", "tools", "use_cases", "tags"))
+
+
+def _learn_from(texts: Iterable[tuple[str, int]]) -> int:
     """Count in how many texts each word stands, each text as often as told, and add that up."""
     found: Counter[str] = Counter()
     read = 0
-    for title, excerpt, times in texts:
-        for spelling in spellings(f"{title}\n{excerpt}"):
+    for text, times in texts:
+        for spelling in spellings(text):
             found[spelling] += times
         read += 1
     learned = sorted(found.items())

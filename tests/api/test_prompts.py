@@ -5,6 +5,7 @@ from kb.prompts import actions
 from kb.prompts.models import Prompt
 from kb.prompts.template import Variable
 from kb.prompts.writeup import WriteUpSections
+from kb.search import engine
 from kb.search.models import SearchEntry
 from tests.api.conftest import Caller, told
 from tests.factories import (
@@ -373,6 +374,39 @@ class TestTheList:
             (5, None, f"{base}&page=2&page_size=2", 1),
         ]
         assert len({row["id"] for page in pages for row in page["results"]}) == 5
+
+    def test_a_program_that_follows_next_meets_every_prompt_once(self, monkeypatch):
+        monkeypatch.setattr(engine, "DEEPEST", 4)
+        made = {make_prompt(now=NOW).pk for _ in range(11)}  # all of one moment
+        caller = Caller(make_person())
+
+        met, address, counts = [], "prompts/?page_size=2", set()
+        while address:
+            page = caller.get(address.removeprefix("http://testserver/api/v1/")).json()
+            met += [row["id"] for row in page["results"]]
+            counts.add(page["count"])
+            address = page["next"]
+
+        assert sorted(met) == sorted(made)
+        assert counts == {11}
+        assert told(caller.get("prompts/?page_size=2&page=3"))[0] == 404
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "after=here",
+            "after=2026-03-01T00:00:00,12",
+            "after=2026-03-01T00:00:00Z,x",
+            f"after=2026-03-01T00:00:00Z,{'9' * 30}",
+            "after=2026-03-01T00:00:00Z,12&q=contract",
+            "after=2026-03-01T00:00:00Z,12&ordering=proven",
+            "after=2026-03-01T00:00:00Z,12&language=fr",
+        ],
+    )
+    def test_a_place_to_go_on_from_is_taken_as_it_was_given(self, query):
+        answer = Caller(make_person()).get(f"prompts/?{query}")
+
+        assert told(answer) == (422, "invalid", ["after"])
 
     def test_one_row_and_twenty_take_the_same_queries(self, django_assert_num_queries):
         caller = Caller(make_person())

@@ -2,9 +2,11 @@
 
 English texts and titles are resampled from the real prompts, French texts from what the people of
 the demonstration wrote and French titles from a small grammar, because there are too few real ones.
-The prompts that judged queries look for are no source: otherwise a million copies of their titles
-would be as good an answer as they are. Everything is drawn from one seed, so the first ten thousand
-are the same in a library of a million.
+A text is about one matter: its sentences come from one source, as those of a real prompt do.
+No source are the prompts that judged queries look for, and those that any of three engines listed
+among its first ten for one: a thousand copies of what may be as good an answer would measure only
+that there are many answers. Everything is drawn from one seed, so the first ten thousand are the
+same in a library of a million.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
-from tests.benchmarks.search_judged import SETS, load, plain_title
+from tests.benchmarks.search_judged import SETS, load, neighbours, plain_title
 from tests.benchmarks.search_sources import Source, demo_prompts, demo_talk, imported
 
 SEED = 20_260_301
@@ -37,6 +39,7 @@ PLAIN_PLACES = 0.4
 """Of French titles that end without a coined name; with more, a million would repeat themselves."""
 ACTIVITY_TAIL = 1.2
 """Of the Pareto law of liveliness: one prompt in a hundred draws half of the clicks."""
+MOST_VOTES = 40
 DAYS = 1_000
 """Age of the oldest prompt."""
 ZIPF = 1.0
@@ -121,10 +124,11 @@ class Zipf:
 
 @dataclass(frozen=True)
 class _Pool:
-    """What one language is resampled from: the sentences of each source, and titles in words."""
+    """What one language is resampled from: the sentences of each source with its title in words."""
 
     sources: Sequence[Sequence[str]]
     titles: Sequence[Sequence[str]]
+    """Of the sources, in their order; none in French."""
 
 
 def straws(count: int, departments: Sequence[str], now: datetime) -> Iterator[Straw]:
@@ -135,14 +139,15 @@ def straws(count: int, departments: Sequence[str], now: datetime) -> Iterator[St
     for number in range(1, count + 1):
         language = "fr" if chance.random() < FRENCH_SHARE else "en"
         pool = pools[language]
-        title = _french_title(chance) if language == "fr" else _mixed_title(pool, chance)
+        source = chance.randrange(len(pool.sources))
+        title = _mixed_title(pool, source, chance) if pool.titles else _french_title(chance)
         coined = _coined(chance) if chance.random() < COINED_SHARE else ""
-        text = _text(pool, chance, coined)
-        activity = chance.paretovariate(ACTIVITY_TAIL) - 1
+        text = _text(pool.sources[source], chance, coined)
+        activity, proven = standing(chance)
         yield Straw(
             number=number,
             title=f"{title} ({coined})" if coined and chance.random() < COINED_SHARE else title,
-            summary=chance.choice(chance.choice(pool.sources))[:300],
+            summary=chance.choice(pool.sources[source])[:300],
             text=text,
             language=language,
             departments=facets[0].some(chance, 2),
@@ -150,10 +155,16 @@ def straws(count: int, departments: Sequence[str], now: datetime) -> Iterator[St
             use_cases=facets[2].some(chance, 2),
             tags=facets[3].some(chance, 4),
             activity=activity,
-            proven=chance.betavariate(2, 2) if activity > 1 else 0.0,
-            votes=min(40, int(activity)),
+            proven=proven,
+            votes=min(MOST_VOTES, int(activity)),
             published=now - timedelta(days=DAYS * chance.random()),
         )
+
+
+def standing(chance: random.Random) -> tuple[float, float]:
+    """Liveliness and lower bound of 'worked' of a prompt of the hay, and of one buried in it."""
+    activity = chance.paretovariate(ACTIVITY_TAIL) - 1
+    return activity, chance.betavariate(2, 2) if activity > 1 else 0.0
 
 
 def needles() -> frozenset[str]:
@@ -161,13 +172,11 @@ def needles() -> frozenset[str]:
     return frozenset().union(*(one.relevant for name in SETS for one in load(name)))
 
 
-def _text(pool: _Pool, chance: random.Random, coined: str) -> str:
-    """Runs of sentences from two sources and now and then a third."""
+def _text(source: Sequence[str], chance: random.Random, coined: str) -> str:
+    """Runs of sentences of one source, in any order."""
     wanted = min(LONGEST_TEXT, chance.lognormvariate(MEDIAN_LOG_LENGTH, LENGTH_SPREAD))
-    mine = [chance.choice(pool.sources), chance.choice(pool.sources)]
     parts, length = ([coined] if coined else []), 0
     while length < wanted:
-        source = chance.choice((*mine, chance.choice(pool.sources)))
         start = chance.randrange(len(source))
         run = source[start : start + chance.choice(RUN_LENGTHS)]
         parts += run
@@ -175,9 +184,9 @@ def _text(pool: _Pool, chance: random.Random, coined: str) -> str:
     return " ".join(parts)
 
 
-def _mixed_title(pool: _Pool, chance: random.Random) -> str:
-    """The first half of one title and the second half of another."""
-    first, second = chance.choice(pool.titles), chance.choice(pool.titles)
+def _mixed_title(pool: _Pool, source: int, chance: random.Random) -> str:
+    """The first half of its own title and the second half of another."""
+    first, second = pool.titles[source], chance.choice(pool.titles)
     return " ".join((*first[: (len(first) + 1) // 2], *second[len(second) // 2 :]))[:150]
 
 
@@ -201,30 +210,30 @@ def _coined(chance: random.Random) -> str:
 
 @cache
 def _pools() -> dict[str, _Pool]:
-    wanted = needles()
+    left_out = needles() | neighbours()
     english = [
-        one for one in imported() if one.language == "en" and plain_title(one.title) not in wanted
+        one for one in imported() if one.language == "en" and plain_title(one.title) not in left_out
     ]
     talk = [Source("", text, "fr") for text in demo_talk("fr")]
     # The stories told in write-ups are of no use here: each tells of the prompt it stands beside.
     talk += [
         one
         for one in demo_prompts()
-        if one.language == "fr" and plain_title(one.title) not in wanted
+        if one.language == "fr" and plain_title(one.title) not in left_out
     ]
+    cut = [(one.title.split(), _sentences(one.text)) for one in english]
+    whole = [(title, sentences) for title, sentences in cut if sentences]
     return {
-        "en": _Pool(_sentences(english), [one.title.split() for one in english]),
-        "fr": _Pool(_paired(_sentences(talk)), ()),
+        "en": _Pool([sentences for _, sentences in whole], [title for title, _ in whole]),
+        "fr": _Pool(_by_tens([s for one in talk for s in _sentences(one.text)]), ()),
     }
 
 
-def _sentences(sources: Collection[Source]) -> list[list[str]]:
-    cut = ([" ".join(s.split()) for s in _SENTENCE.split(one.text)] for one in sources)
-    kept = ([s for s in sentences if len(s) in SENTENCE_LENGTHS and " " in s] for sentences in cut)
-    return [sentences for sentences in kept if sentences]
+def _sentences(text: str) -> list[str]:
+    cut = (" ".join(sentence.split()) for sentence in _SENTENCE.split(text))
+    return [s for s in cut if len(s) in SENTENCE_LENGTHS and " " in s]
 
 
-def _paired(sources: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+def _by_tens(sentences: Sequence[str]) -> list[Sequence[str]]:
     """Short texts joined by tens, so that a run of sentences finds a next one."""
-    flat = [sentence for source in sources for sentence in source]
-    return [flat[start : start + 10] for start in range(0, len(flat), 10)]
+    return [sentences[start : start + 10] for start in range(0, len(sentences), 10)]

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 JUDGED = Path(__file__).resolve().parent / "judged"
+NEIGHBOURS = JUDGED / "neighbours.yaml"
 DEV, TEST = "dev", "test"
 SETS = (DEV, TEST)
 """A third to tune on and two thirds to measure with; no query is in both."""
@@ -90,6 +91,15 @@ def load(name: str) -> list[Judged]:
     path = JUDGED / f"{name}.yaml"
     entries = yaml.safe_load(path.read_text("utf-8"))
     return [_judged(entry, f"{path.name}, entry {n}") for n, entry in enumerate(entries, start=1)]
+
+
+def neighbours() -> frozenset[str]:
+    """Plain titles of what any engine listed among its first DEPTH for a judged query.
+
+    Some of it answers the query as well as what is judged to; nobody has looked at all of it. Written
+    by `search_quality --write-neighbours` (the pool of TREC: Voorhees & Harman 2005, ch. 2).
+    """
+    return frozenset(map(plain_title, yaml.safe_load(NEIGHBOURS.read_text("utf-8"))))
 
 
 def _judged(entry: Mapping[str, Any], place: str) -> Judged:

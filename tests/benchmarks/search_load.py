@@ -18,7 +18,15 @@ from django.utils import timezone
 from accounts.models import Department, User
 from kb.prompts.models import Prompt, Tag, Tool, UseCase
 from kb.search import index
-from tests.benchmarks.search_hay import NEW_DEPARTMENTS, SEED, TAGS, Straw, straws
+from tests.benchmarks.search_hay import (
+    MOST_VOTES,
+    NEW_DEPARTMENTS,
+    SEED,
+    TAGS,
+    Straw,
+    standing,
+    straws,
+)
 
 CHUNK = 10_000
 """Prompts written before the search is told of them."""
@@ -71,6 +79,23 @@ def load_hay(count: int, told: Callable[[int], None]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
     index.settle()
+
+
+@transaction.atomic
+def enliven_real_prompts() -> None:
+    """Let imported prompts be as lively and proven as hay is: otherwise they could be told by that."""
+    chance = random.Random(SEED)
+    imported = Prompt.objects.exclude(origin="").order_by("pk").values_list("pk", flat=True)
+    for pk in imported:
+        activity, proven = standing(chance)
+        index.set_standing(
+            kind="prompt",
+            object_id=pk,
+            proven=proven,
+            activity=activity,
+            votes=min(MOST_VOTES, int(activity)),
+            reports=0,
+        )
 
 
 def _catalogue() -> Catalogue:

@@ -1,6 +1,7 @@
 """make bench-search: does the search find what people mean?
 
     python -m tests.benchmarks.search_quality [--show] [--only KIND] [--keep FOLDER] [--write-docs]
+                                              [--write-neighbours]
 
 Fills a fresh database with real prompts and our demonstration, asks the judged queries, and sets
 the answers beside two references. Ends with 1 when a target of TARGETS is missed. `--show` prints
@@ -14,10 +15,12 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tests.benchmarks import search_judged as judged
 from tests.benchmarks import search_report as report
@@ -42,14 +45,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--write-docs", action="store_true", help="bring docs/benchmarks.md up to date"
     )
+    parser.add_argument(
+        "--write-neighbours",
+        action="store_true",
+        help="write down what the engines list, for bench-scale to leave out of its hay",
+    )
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     wanted = parser.parse_args(arguments)
     if wanted.inside:
-        return _measure(wanted.inside, shows=wanted.show, only=wanted.only)
+        return _measure(wanted)
     try:
         imported()
         with tempfile.TemporaryDirectory(prefix="retex-bench-") as temporary:
-            results = run(wanted.keep or Path(temporary), wanted.show, wanted.only)
+            results = run(wanted.keep or Path(temporary), wanted)
     except (BenchError, MissingSources) as error:
         print(f"make bench-search: {error}", file=sys.stderr)
         return 1
@@ -58,12 +66,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if all(target["is_met"] for target in results["targets"]) else 1
 
 
-def run(folder: Path, shows: bool, only: str | None) -> dict[str, Any]:
+def run(folder: Path, wanted: argparse.Namespace) -> dict[str, Any]:
     """Fill the folder if need be, measure, and return what was measured."""
     with open_house(folder) as house:
         fill_with_real_prompts(house)
         output = house.data / OUTPUT
-        options = ["--show"] * shows + (["--only", only] if only else [])
+        options = ["--show"] * wanted.show + (["--only", wanted.only] if wanted.only else [])
+        options += ["--write-neighbours"] * wanted.write_neighbours
         house.run("-m", "tests.benchmarks.search_quality", "--inside", output, *options)
         results: dict[str, Any] = json.loads(output.read_text("utf-8"))
     return results
@@ -81,7 +90,7 @@ def fill_with_real_prompts(house: House) -> None:
         stamp.touch()
 
 
-def _measure(output: Path, *, shows: bool, only: str | None) -> int:
+def _measure(wanted: argparse.Namespace) -> int:
     import django  # noqa: PLC0415 - only inside a house are there settings
 
     django.setup()
@@ -107,11 +116,20 @@ def _measure(output: Path, *, shows: bool, only: str | None) -> int:
         "scores": {name: _scores(found) for name, found in answers.items()},
     }
     results["targets"] = _targets(results["scores"][judged.TEST][asked.PRODUCT])
-    output.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
+    wanted.inside.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
     print(report.quality(results))
-    if shows:
-        _show(answers[judged.DEV][asked.PRODUCT], only)
+    if wanted.show:
+        _show(answers[judged.DEV][asked.PRODUCT], wanted.only)
+    if wanted.write_neighbours:
+        found = (one for by_engine in answers.values() for a in by_engine.values() for one in a)
+        listed = {judged.plain_title(title) for answer in found for title in answer.titles}
+        _write_neighbours(listed)
     return 0
+
+
+def _write_neighbours(titles: Iterable[str]) -> None:
+    text = yaml.safe_dump(sorted(titles), allow_unicode=True, width=1_000)
+    judged.NEIGHBOURS.write_text(text, "utf-8")
 
 
 def _scores(answers: Mapping[str, Sequence[Answer]]) -> dict[str, dict[str, dict[str, Any]]]:

@@ -118,7 +118,9 @@ def _measured(folder: Path, size: int, *, as_is: bool) -> dict[str, Any]:
 def _fill(house: House, size: int) -> None:
     fill_with_real_prompts(house)
     began = time.monotonic()
-    if size:
+    if not size:
+        house.run("-m", "tests.benchmarks.search_scale", "--inside", "enliven", str(size))
+    else:
         house.run("-m", "tests.benchmarks.search_scale", "--inside", "fill", str(size))
     about = {
         "fingerprint": fingerprint(),
@@ -181,6 +183,11 @@ def _inside(word: str, number: str) -> int:
 
         step = Progress(size // _STEP)
         load_hay(size, lambda _done: step())
+        return 0
+    if word == "enliven":
+        from tests.benchmarks.search_load import enliven_real_prompts  # noqa: PLC0415 - needs Django
+
+        enliven_real_prompts()
         return 0
     place = addresses.data_dir(os.environ)
     (place / OUTPUT).write_text(json.dumps(_measure(size), indent=1), "utf-8")

@@ -100,7 +100,7 @@ def test_hay_differs_in_title_and_text(real_prompts):
     hay = list(straws(3_000, ["legal"], DAY))
 
     assert len({one.title for one in hay}) > 2_900
-    assert len({one.text for one in hay}) > 2_980
+    assert len({one.text for one in hay}) > 2_950
 
 
 def test_hay_bears_no_title_that_a_judged_query_looks_for(real_prompts):

@@ -96,3 +96,50 @@ def test_the_rarer_the_first_the_less_is_asked_of_the_second():
     assert levels[1] / levels[2] == pytest.approx(10.0)
     assert levels[-1] == 0.0
     assert second_level(0.001, allowed=0.0, first=0.01, most=0.05) == 0.0
+
+
+def test_meters_with_larger_stakes_on_early_looks_add_up_to_at_most_their_stakes():
+    """What the accumulated evidence of a whole year may spend, many years over."""
+    allowance = Allowance(1.0, 100)
+    stakes = [allowance.weight(look) for look in range(1, 101)]
+    rng = np.random.default_rng(6)
+    years, at_emptying = 2_000, []
+    for chances in rng.random((years, 100)).tolist():
+        meter, staked = 0.0, 0.0
+        for p, stake in zip(chances, stakes, strict=True):
+            meter, staked = accumulated(meter, p), accumulated(staked, p, stake)
+            if meter >= 20.0:
+                at_emptying.append(min(staked, 2_000.0))  # rare huge values would drown the rest
+                meter, staked = 0.0, 0.0
+
+    assert sum(stakes) <= 100 * (1 + 1e-9)
+    assert 0 < sum(at_emptying) <= years * sum(stakes)
+
+
+def test_evidence_of_looks_without_change_hovers_around_the_stakes():
+    rng = np.random.default_rng(7)
+    gains = []
+    for chances in rng.uniform(0.01, 1, (20_000, 5)).tolist():
+        meter = 0.0
+        for p in chances:
+            meter = accumulated(meter, p)
+        gains.append(meter)
+
+    # The hundredth of the chances that is left out, for its evidence varies too much, holds
+    # 0.99/ln 100 of the average of 1.
+    kept = (1 - 0.99 / math.log(100)) / 0.99
+    expected = sum(kept**power for power in range(1, 6))
+    assert np.mean(gains) == pytest.approx(expected, rel=0.02)
+
+
+def test_a_monitor_that_looks_once_a_year_or_less_may_spend_it_all_at_once():
+    for looks in (1.0, 0.5, 0.0):
+        assert Allowance(0.01, looks).at(1) == pytest.approx(0.01)
+
+
+@given(st.floats(1e-12, 1), st.floats(1e-12, 1), st.floats(0, 1e6))
+def test_a_rarer_look_and_a_fuller_meter_never_give_less(one, other, meter):
+    rarer, commoner = sorted((one, other))
+
+    assert accumulated(meter, rarer) >= accumulated(meter, commoner) * (1 - 1e-12)
+    assert accumulated(meter + 1, one) > accumulated(meter, one) > 0.0

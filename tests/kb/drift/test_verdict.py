@@ -338,6 +338,15 @@ def test_changed_cases_come_worst_first():
     assert judge(base, now, alpha=0.05).changed_cases == (9, 7, 4)
 
 
+@pytest.mark.parametrize("passed", range(5, 11))
+def test_a_fall_of_exactly_half_is_named_whatever_it_fell_from(passed):
+    """The difference of 0.2 and 0.7 is a little less than half as floats go."""
+    half, less = counts((passed - 5, 10)), counts((passed - 4, 10))
+
+    assert judge(counts((passed, 10)), half, alpha=0.05).changed_cases == (1,)
+    assert judge(counts((passed, 10)), less, alpha=0.05).changed_cases == ()
+
+
 @pytest.mark.parametrize("now", [[CaseCounts(2, 1, 1)], [], [CaseCounts(1, 1, 1)] * 2])
 def test_a_run_about_other_cases_is_refused(now):
     with pytest.raises(ValueError, match="not about the same cases"):
