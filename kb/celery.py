@@ -53,6 +53,11 @@ app.conf.update(
             "schedule": 5.0,
             "options": {"expires": 15},
         },
+        "measure-power": {
+            "task": "kb.drift.measure_power",
+            "schedule": 15.0,
+            "options": {"expires": 30},
+        },
         "judge-models": {
             "task": "kb.drift.judge_models",
             "schedule": crontab(hour="6", minute="30"),  # after the nights of Europe and America

@@ -25,6 +25,7 @@ from kb.core.errors import NotFound
 from kb.drift.actions import MOST_ASSERTIONS, MOST_BASELINE_REPEATS, MOST_CASES
 from kb.drift.assertions import TYPES
 from kb.drift.models import Completion, DriftReport, Monitor, Run
+from kb.drift.queries import power_of
 from kb.llm.models import Target
 from kb.llm.queries import target_by_id
 from kb.prompts.models import Prompt
@@ -109,7 +110,7 @@ class MonitorSent(Sent):
         return own
 
     def shown_as(self) -> type[serializers.Serializer[Any]]:
-        return MonitorShown
+        return MonitorDetail
 
     def validate_prompt(self, slug: str) -> Prompt:
         try:
@@ -343,6 +344,48 @@ class MonitorShown(serializers.Serializer[Any]):
     def get_last_run(self, monitor: Any) -> Any:
         run = self.context["last_runs"].get(monitor.pk)
         return RunRow(run).data if run else None
+
+
+class FallShown(serializers.Serializer[Any]):
+    """A fall of the pass rate, and when it would be noticed."""
+
+    rate = serializers.FloatField(help_text="The pass rate it falls to, from 0 to 1.")
+    nights = serializers.IntegerField(
+        allow_null=True, help_text="By which run it would be noticed; null: probably not soon."
+    )
+
+
+class PowerShown(serializers.Serializer[Any]):
+    """What a monitor would notice with the baseline it has. A night is one of its runs.
+
+    The falls are measured on the answers of the baseline, once, by a worker: until `is_known`,
+    and where no answer was judged, `usual`, `noticed` and `missed` are null.
+    """
+
+    is_known = serializers.BooleanField()
+    usual = serializers.FloatField(allow_null=True, help_text="The pass rate of the baseline.")
+    noticed = FallShown(allow_null=True, help_text="The smallest fall that would be noticed.")
+    missed = FallShown(allow_null=True, help_text="The largest fall that probably would not.")
+    smallest_p = serializers.FloatField(
+        help_text="Chance, without any change, of the clearest night there can be."
+    )
+    nights_to_full_change = serializers.IntegerField(
+        allow_null=True,
+        help_text="The night a change of all answers would be told; null: not within three weeks.",
+    )
+
+
+class MonitorDetail(MonitorShown):
+    """One monitor, with what it would notice."""
+
+    power = serializers.SerializerMethodField(
+        allow_null=True, help_text="Null while there is no whole baseline."
+    )
+
+    @extend_schema_field(PowerShown)
+    def get_power(self, monitor: Any) -> Any:
+        found = power_of(monitor)
+        return PowerShown(found).data if found else None
 
 
 class MonitorQuery(Sent):

@@ -21,6 +21,7 @@ from api.schema import described, page_of
 from api.serializers.drift import (
     AcceptSent,
     BaselineAsked,
+    MonitorDetail,
     MonitorQuery,
     MonitorSent,
     MonitorShown,
@@ -85,7 +86,7 @@ class Monitors(Door):
         "Create a monitor",
         tag=TAG,
         sends=MonitorSent,
-        answers={201: MonitorShown},
+        answers={201: MonitorDetail},
         is_once_per_key=True,
         example=_EXAMPLE,
     )
@@ -127,16 +128,16 @@ class MonitorTargets(Door):
 class OneMonitor(Door):
     """One monitor."""
 
-    @described("Read a monitor", tag=TAG, answers={200: MonitorShown}, refuses=(404,))
+    @described("Read a monitor", tag=TAG, answers={200: MonitorDetail}, refuses=(404,))
     def get(self, request: Request, pk: int) -> Response:
-        """Its state, its cases, its baseline and its last run."""
+        """Its state, its cases, its baseline, its last run, and what it would notice."""
         return _one(self, pk)
 
     @described(
         "Change a monitor",
         tag=TAG,
         sends=MonitorSent,
-        answers={200: MonitorShown},
+        answers={200: MonitorDetail},
         refuses=(404,),
         example={"schedule": "weekdays"},
     )
@@ -218,7 +219,7 @@ class Accept(Door):
         "Accept as normal",
         tag=TAG,
         sends=AcceptSent,
-        answers={200: MonitorShown},
+        answers={200: MonitorDetail},
         refuses=(404, 409),
         example={"note": "The new model answers shorter, which is fine."},
     )
@@ -283,17 +284,17 @@ def _queued(
 
 
 def _one(door: Door, pk: int, status: int = 200) -> Response:
-    (shown,) = _shown(door, [queries.by_id(door.person, pk)])
+    (shown,) = _shown(door, [queries.by_id(door.person, pk)], MonitorDetail)
     return Response(shown, status=status)
 
 
-def _shown(door: Door, monitors: Sequence[Monitor]) -> Any:
+def _shown(door: Door, monitors: Sequence[Monitor], kind: type[MonitorShown] = MonitorShown) -> Any:
     in_use = Prefetch(
         "cases", queryset=TestCase.objects.filter(is_retired=False), to_attr="cases_in_use"
     )
     prefetch_related_objects(monitors, in_use, "baseline__accepted_by")
     last_runs = queries.last_runs([monitor.pk for monitor in monitors])
-    return door.shown(MonitorShown, monitors, is_many=True, last_runs=last_runs)
+    return door.shown(kind, monitors, is_many=True, last_runs=last_runs)
 
 
 def _one_run(door: Door, pk: int) -> Response:

@@ -1,7 +1,7 @@
 """Writes the demonstration company into an empty database, through the same actions people use.
 
 Everything is dated back from the day of loading, so that the demo is always fresh. The people are
-invented, their accounts live under the reserved domain retex.example, and the two monitored
+invented, their accounts live under the reserved domain retex.example, and the monitored
 prompts run on the simulated provider.
 """
 
@@ -11,9 +11,11 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import yaml
 from asgiref.sync import async_to_sync
@@ -30,10 +32,13 @@ from kb.demo.catalogue import CONTENT, load_catalogue, read
 from kb.drift import actions as drift
 from kb.drift import assessing as drift_assessing
 from kb.drift import runs as drift_runs
+from kb.drift import trials
 from kb.drift.models import Monitor, Run
 from kb.llm import actions as llm
+from kb.llm import spending
 from kb.llm.clients import open_provider
-from kb.llm.models import Connection
+from kb.llm.models import CALLS, Connection
+from kb.llm.simulated import DRIFTING, STABLE
 from kb.notifications.models import Notification
 from kb.prompts import actions as prompts
 from kb.prompts import template
@@ -44,7 +49,17 @@ SEED = 20_250_301
 """Of everything that is drawn by chance: who clicked when, who voted."""
 NIGHTS = 30
 """Nights of re-runs behind each monitored prompt."""
-BASELINE_AGE_DAYS = NIGHTS + 1
+DAILY_AT_THIS_TIME = "daily-at-this-time"
+"""The schedule of a monitor whose last run is at the moment of loading."""
+MODEL_ENDS_IN_DAYS = 26
+PRICE: Mapping[str, Any] = {
+    "input_per_million": Decimal("2.50"),
+    "output_per_million": Decimal(10),
+    "currency": "EUR",
+}
+"""Of both simulated models: what a large hosted model costs, so that spending shows figures."""
+TRIED = "reponse-client-reclamation"
+"""The prompt the author tried in the playground."""
 UNREAD_DAYS = 6
 """Notifications younger than this are left unread, so that the bell has something to say."""
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n(.*)\Z", re.DOTALL)
@@ -359,8 +374,29 @@ class _Loader:
             provider="simulated",
             quirks={"scripts": self._scripts()},
         )
+        for model in (DRIFTING, STABLE):
+            llm.save_target(connection=connection, model=model, by=admin)
+            llm.save_price(connection=connection, model=model, by=admin, **PRICE)
         for item in read("monitors.yaml"):
             self._monitor(item, connection, admin)
+        self._trial(connection)
+        self._bounds(connection, admin)
+
+    def _bounds(self, connection: Connection, admin: User) -> None:
+        """What may be spent, and the end of a model; entered last, so that nothing above is stopped."""
+        llm.save_cap(by=admin, period="month", unit="EUR", most=Decimal(5), connection=connection)
+        llm.save_cap(by=admin, period="month", unit="EUR", most=Decimal(20))
+        support = self.departments["customer-support"]
+        llm.save_cap(by=admin, period="day", unit=CALLS, most=Decimal(200), department=support)
+        llm.save_retirement(
+            by=admin,
+            connection=connection,
+            model=DRIFTING,
+            retires=spending.today(self.now) + timedelta(days=MODEL_ENDS_IN_DAYS),
+            successor=STABLE,
+            source="annonce inventée pour la démonstration",
+        )
+        self.say("Prices, caps and the announced end of a model")
 
     def _scripts(self) -> dict[str, Any]:
         scripts = {}
@@ -375,7 +411,9 @@ class _Loader:
     def _monitor(self, item: Mapping[str, Any], connection: Connection, admin: User) -> None:
         prompt = self.prompts[item["prompt"]]
         owner = prompt.author or admin
-        start = self.now - timedelta(days=BASELINE_AGE_DAYS)
+        nights = item.get("nights", NIGHTS)
+        start = self.now - timedelta(days=nights + 1)
+        is_daily = item["schedule"] == DAILY_AT_THIS_TIME
         monitor = drift.create_monitor(
             prompt=prompt,
             target=llm.save_target(connection=connection, model=item["model"], by=admin),
@@ -384,14 +422,17 @@ class _Loader:
             ],
             by=owner,
             now=start,
-            schedule=item["schedule"],
+            schedule=self._at_this_time(owner) if is_daily else item["schedule"],
         )
-        self._play(drift.record_baseline(monitor=monitor, by=owner, now=start), connection)
+        if item.get("learns"):
+            drift.learn_over_nights(monitor=monitor, by=owner, now=start)
+        else:
+            self._play(drift.record_baseline(monitor=monitor, by=owner, now=start), connection)
         monitor.refresh_from_db()
-        for night in range(NIGHTS, 0, -1):
-            slot = (self.now - timedelta(days=night)).replace(
-                hour=2, minute=monitor.pk % 60, second=0, microsecond=0
-            )
+        for night in range(nights, 0, -1):
+            slot = self.now - timedelta(days=night - 1 if is_daily else night)
+            if not is_daily:
+                slot = slot.replace(hour=2, minute=monitor.pk % 60, second=0, microsecond=0)
             run = Run.objects.create(
                 monitor=monitor, slot=slot, baseline=monitor.baseline, created=slot
             )
@@ -400,8 +441,41 @@ class _Loader:
         drift.change_monitor(monitor=monitor, by=owner, now=self.now, is_enabled=True)
         monitor.refresh_from_db()
         self.say(
-            f"{NIGHTS} nights of re-runs of “{prompt.title}” on a simulated model: {monitor.status}"
+            f"{nights} nights of re-runs of “{prompt.title}” on a simulated model: {monitor.status}"
         )
+
+    def _at_this_time(self, person: User) -> str:
+        """Every day at the time of loading, by the clock of this person."""
+        return f"{self.now.astimezone(ZoneInfo(person.time_zone)):%-M %-H} * * *"
+
+    def _trial(self, connection: Connection) -> None:
+        """One trial of the author, on both models, with one answer kept as an example."""
+        prompt, author = self.prompts[TRIED], self.people["auteur"]
+        case = next(item for item in read("monitors.yaml") if item["prompt"] == TRIED)["cases"][0]
+        moment = self.ago(2)
+        assert prompt.current is not None  # noqa: S101 - it is published
+        made = trials.request(
+            version=prompt.current,
+            targets=list(connection.targets.select_related("connection").order_by("-model")),
+            values=case["variables"],
+            by=author,
+            now=moment,
+        )
+        claimed = trials.claim(made.pk, now=moment)
+        assert claimed is not None  # noqa: S101 - nobody else is here
+
+        async def ask() -> None:
+            async with HttpClient(EgressPolicy.parse("")) as http:
+                await trials.execute(
+                    claimed,
+                    open_provider=lambda asked: open_provider(asked, http),
+                    clock=lambda: moment,
+                )
+
+        async_to_sync(ask)()
+        answer = made.answers.select_related("trial__version__prompt").earliest("position")
+        trials.keep_as_example(answer=answer, by=author, now=moment)
+        self.say("A trial in the playground, on two simulated models")
 
     def _play(self, run: Run, connection: Connection) -> None:
         """Execute and assess one run as of its slot."""

@@ -15,7 +15,7 @@ from accounts.models import User
 from accounts.queries import time_zones
 from kb.core.errors import Conflict, Invalid, NotAllowed
 from kb.core.words import clean_line
-from kb.drift import assertions, assessing, incidents, rules, runs, state, watch
+from kb.drift import assertions, assessing, incidents, power, rules, runs, state, watch
 from kb.drift.assertions import InvalidAssertion
 from kb.drift.models import Baseline, DriftReport, Monitor, Run, TestCase
 from kb.drift.schedule import InvalidSchedule, Schedule, parse
@@ -108,6 +108,7 @@ def change_monitor(
     """
     monitor = state.locked(monitor)
     state.must_monitor(by, monitor)
+    measured_with = (monitor.schedule, monitor.baseline_repeats)
     if baseline_repeats is not None:
         monitor.baseline_repeats = _check_repeats(baseline_repeats)
     if schedule is not None:
@@ -137,6 +138,8 @@ def change_monitor(
     monitor.save()
     if begins_epoch:
         _begin_epoch(monitor, now=now)
+    if (monitor.schedule, monitor.baseline_repeats) != measured_with:
+        power.forget(monitor)
     runs.plan_next(monitor, now)
     return monitor
 

@@ -143,11 +143,16 @@ ALPHA = 0.05
 
 def policy_of(monitor: Monitor) -> watch.Policy:
     """How much of the library's yearly budget of false alarms one look of this monitor may spend."""
+    return policy_for(monitor.schedule, monitor.baseline_repeats)
+
+
+def policy_for(schedule: str, baseline_samples: int) -> watch.Policy:
+    """The policy of a monitor with this schedule and so many answers to each case in its baseline."""
     return watch.Policy(
         budget=settings.RETEX_FALSE_ALARMS_A_YEAR,
         looks_a_year=looks_a_year(),
-        looks_a_year_here=_looks_of(monitor.schedule),
-        baseline_samples=monitor.baseline_repeats,
+        looks_a_year_here=_looks_of(schedule),
+        baseline_samples=baseline_samples,
     )
 
 

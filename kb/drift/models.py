@@ -109,6 +109,10 @@ class Baseline(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
     note = models.CharField(max_length=300, blank=True)
+    power = models.JSONField(null=True, blank=True)
+    """What would be noticed of a fall of its pass rate: see kb.drift.power; None: not measured yet."""
+    power_lease_ends = models.DateTimeField(null=True, blank=True)
+    """Until then a worker is believed to be measuring it."""
     created = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from kb.drift.answers import Sample
 from kb.drift.reading import Reader
 from kb.drift.verdict import CaseCounts
-from kb.drift.watch import Memory, Night, Policy, confirm, judge
+from kb.drift.watch import LEAST_LIBRARY, Memory, Night, Policy, confirm, judge
 
 DAYS_A_MONTH = 365.25 / 12
 SPARE_CALLS = 1.06
 """Confirmations and second looks at single cases: measured at 0 to 9 % of the planned calls."""
 LONGEST_LOOK_AHEAD = 21
 """Nights; what would take longer is called not noticed."""
+FALLS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+"""Of the pass rate: five points is what a person would call a bad week, everything the worst."""
+CLEAREST = 1e-9
+"""A night rarer than this is as clear as any: more cases than that takes are not played."""
+KEPT_PLANS = 512
 WATCHED = 14
 """Unchanged nights before the fall: an alarm owed in the first days is a matter of the plan."""
 DRAWS = 15
@@ -43,16 +49,28 @@ class Plan:
 
 
 def plan(*, cases: int, policy: Policy) -> Plan:
-    """What can be told from the number of cases and of baseline answers alone."""
+    """What can be told from the number of cases and of baseline answers alone; in milliseconds."""
     nights_a_month = policy.looks_a_year_here / 365.25 * DAYS_A_MONTH
+    chances = policy.baseline_samples + 1.0
+    needed = math.ceil(-math.log(CLEAREST) / math.log(chances))
+    # A library smaller than the least is reckoned like the least one: one plan to keep for both.
+    shared = replace(policy, looks_a_year=max(policy.looks_a_year, float(LEAST_LIBRARY)))
     return Plan(
-        smallest_p=(policy.baseline_samples + 1.0) ** -cases,
-        nights_to_full_change=_nights(
-            cases, policy, lambda _case, night: Sample("new" if night else "old", 0), 0, watched=0
-        ),
+        smallest_p=chances**-cases,
+        nights_to_full_change=_full_change(min(cases, needed), shared),
         calls_for_baseline=cases * policy.baseline_samples,
         calls_a_month=cases * nights_a_month * SPARE_CALLS,
     )
+
+
+@lru_cache(maxsize=KEPT_PLANS)
+def _full_change(cases: int, policy: Policy) -> int | None:
+    """When answers that are all different would be called drift; None without a case."""
+
+    def answer(_case: int, night: int) -> Sample:
+        return Sample("new" if night else "old", 0)
+
+    return _nights(cases, policy, answer, 0, watched=0) if cases else None
 
 
 def nights_to_notice(
@@ -60,29 +78,69 @@ def nights_to_notice(
 ) -> int | None:
     """The night by which a fall of the pass rate to ``rate`` would be noticed, None if it might not.
 
-    The fall comes after two weeks of watching. Takes some seconds: ask once and keep the answer.
+    The fall comes after two weeks of watching. Takes seconds, with fifty cases a minute: ask once,
+    in a worker, and keep the answer.
 
     ``baseline``: passes of this monitor's own answers, from which the made-up ones are drawn: each
     answer that would have passed fails with the same chance. Texts do not change, so that a real
     change is usually noticed sooner. Noticed means in NOTICED_SHARE of the draws. Raises
     ValueError when nothing was judged or ``rate`` is above the rate of the baseline.
     """
-    judged = [case for case in baseline if case.judged]
-    if not judged:
+    usual = usual_rate(baseline)
+    if usual is None:
         raise ValueError("No answer of the baseline has been judged.")
-    usual = math.fsum(case.passed / case.judged for case in judged) / len(judged)
     if rate > usual:
         raise ValueError(f"The pass rate is {usual:.2f}; it cannot fall to {rate:.2f}.")
-    found = sorted(
-        night if night is not None else math.inf
-        for draw in range(draws)
-        for night in [_fall(judged, rate / usual if usual else 1.0, policy, seed * draws + draw)]
-    )
-    last = found[math.ceil(NOTICED_SHARE * draws) - 1]
-    return None if math.isinf(last) else int(last)
+    judged = [case for case in baseline if case.judged]
+    kept = rate / usual if usual else 1.0
+    played = (_history(judged, kept, policy, seed * draws + draw) for draw in range(draws))
+    return _noticed_by(played, draws)
 
 
-def _fall(baseline: Sequence[CaseCounts], kept: float, policy: Policy, seed: int) -> int | None:
+def usual_rate(baseline: Sequence[CaseCounts]) -> float | None:
+    """The pass rate of a baseline, each case counting once; None when nothing was judged."""
+    rates = [case.passed / case.judged for case in baseline if case.judged]
+    return math.fsum(rates) / len(rates) if rates else None
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """A fall of the pass rate to ``rate``, and the night it is noticed by; None if it might not be."""
+
+    rate: float
+    nights: int | None
+
+
+def falls(baseline: Sequence[CaseCounts], *, policy: Policy, seed: int) -> Iterator[Fall]:
+    """Ever larger falls of a baseline's pass rate, up to the first that would be noticed.
+
+    Each takes as long as `nights_to_notice`. None at all where nothing was judged or nothing passes.
+    """
+    usual = usual_rate(baseline)
+    rates = [] if not usual else [round(max(0.0, usual - points), 4) for points in FALLS]
+    for rate in dict.fromkeys(rates):
+        fall = Fall(rate, nights_to_notice(baseline, rate=rate, policy=policy, seed=seed))
+        yield fall
+        if fall.nights is not None:
+            return
+
+
+def _noticed_by(nights: Iterable[int | None], draws: int) -> int | None:
+    """The night by which a change was noticed in NOTICED_SHARE of the histories.
+
+    Histories are played one after the other, and no more of them once too many missed it.
+    """
+    needed = math.ceil(NOTICED_SHARE * draws)
+    found: list[int] = []
+    for played, night in enumerate(nights, start=1):
+        if night is not None:
+            found.append(night)
+        if played - len(found) > draws - needed:
+            return None
+    return sorted(found)[needed - 1]
+
+
+def _history(baseline: Sequence[CaseCounts], kept: float, policy: Policy, seed: int) -> int | None:
     """Night of the alarm in one made-up history."""
     lot = random.Random(seed)  # noqa: S311 - a simulation
     passes = [[1] * case.passed + [0] * (case.judged - case.passed) for case in baseline]

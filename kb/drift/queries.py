@@ -27,13 +27,12 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from kb.core.errors import NotFound
-from kb.drift import likenesses, severity
+from kb.drift import assessing, likenesses, planner, power, severity
 from kb.drift.assessing import answers_of_each_case
 from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
 from kb.drift.reading import Reader
-from kb.drift.schedule import InvalidSchedule, looks_per_year, parse
+from kb.drift.schedule import MANUAL, InvalidSchedule, looks_per_year, parse
 from kb.drift.state import RUNS_BEFORE_UNCHECKED
-from kb.drift.watch import FIRST_LEVEL
 from kb.llm import clients
 from kb.llm.models import Target
 from kb.llm.queries import price_of
@@ -50,11 +49,11 @@ WORST_FIRST = (
 )
 HALTED = "halted"
 """Shown instead of a status while a monitor is kept from running by its own cases."""
-UNCHECKED = "unchecked"
-"""A mark beside the state: so many runs in a row told nothing that the state may be out of date."""
+INCOMPLETE = "incomplete"
+"""A mark beside the state: the latest run could not be judged, for want of answers."""
 OVER_BUDGET = "over_budget"
 """A mark beside the state: the latest run was held back by a budget."""
-MARKS = (UNCHECKED, OVER_BUDGET)
+MARKS = (INCOMPLETE, OVER_BUDGET)
 STATES = (
     Monitor.Status.DRIFTED,
     Monitor.Status.SUSPECT,
@@ -214,8 +213,10 @@ def _is_in(state: str) -> Q:
     match state:
         case "halted":
             return Q(halt__gt="")
-        case "unchecked":
-            return Q(missed_runs__gte=RUNS_BEFORE_UNCHECKED)
+        case "incomplete":
+            # A run held back by a budget is missed as well; that has a mark of its own.
+            is_held_back = Q(last_status=Run.Status.OVER_BUDGET, last_status__isnull=False)
+            return Q(missed_runs__gt=0) & ~is_held_back
         case "over_budget":
             return Q(last_status=Run.Status.OVER_BUDGET)
         case _:
@@ -396,20 +397,58 @@ def baseline_facts(monitor: Monitor) -> BaselineFacts:
     )
 
 
-def sees_in_a_night(cases: int, answers_per_case: int) -> bool:
-    """Whether one night with all answers changed is rare enough to be looked at again.
+@dataclass(frozen=True)
+class Power:
+    """What a monitor would notice, in its own runs ("nights").
 
-    With n usual answers of each of k cases, no relabelling of one new answer each is rarer than
-    1/(n+1)^k (kb.drift.detector); fewer cases need several nights to add up.
+    `is_known` False: a worker is still measuring; then, and where no answer was judged, `usual` is
+    None. `noticed` is the smallest fall of the pass rate that would be, `missed` the largest that
+    probably would not; both None where nothing passes anyway.
     """
-    return cases > 0 and (answers_per_case + 1.0) ** -cases <= FIRST_LEVEL
+
+    is_known: bool
+    usual: float | None
+    noticed: planner.Fall | None
+    missed: planner.Fall | None
+    smallest_p: float
+    nights_to_full_change: int | None
+
+
+def planned(*, cases: int, schedule: str, repeats: int) -> planner.Plan:
+    """What can be told of a monitor before it is saved.
+
+    A schedule that cannot be read is taken for one that runs when somebody asks.
+    """
+    try:
+        policy = assessing.policy_for(schedule, repeats)
+    except InvalidSchedule:
+        policy = assessing.policy_for(MANUAL, repeats)
+    return planner.plan(cases=cases, policy=policy)
+
+
+def power_of(monitor: Monitor) -> Power | None:
+    """What this monitor would notice with the baseline it has; None without a whole one."""
+    if monitor.baseline is None or monitor.status not in power.WATCHING:
+        return None
+    cases = monitor.cases.filter(is_retired=False).count()
+    plan = planned(cases=cases, schedule=monitor.schedule, repeats=monitor.baseline_repeats)
+    kept = monitor.baseline.power
+    falls = [planner.Fall(**fall) for fall in (kept or {}).get("falls", ())]
+    return Power(
+        is_known=kept is not None,
+        usual=None if kept is None else kept["usual"],
+        noticed=next((fall for fall in falls if fall.nights is not None), None),
+        missed=next((fall for fall in reversed(falls) if fall.nights is None), None),
+        smallest_p=plan.smallest_p,
+        nights_to_full_change=plan.nights_to_full_change,
+    )
 
 
 @dataclass(frozen=True)
 class Effort:
     """What a monitor asks of a model: calls, and their price where one is known.
 
-    `cost_a_month` leaves the baseline out. `output_tokens` is what an answer is taken to have;
+    What a month takes includes some second looks, and leaves the baseline out. `output_tokens` is what an answer is taken to have;
     `is_measured` tells whether earlier answers to the prompt say so.
     """
 
@@ -431,7 +470,7 @@ def effort(
     A schedule that cannot be read counts as one that is never due.
     """
     try:
-        runs_a_month = looks_per_year(parse(schedule)) / MONTHS
+        runs_a_month = looks_per_year(parse(schedule)) / MONTHS * planner.SPARE_CALLS
     except InvalidSchedule:
         runs_a_month = 0.0
     measured = _usual_output(prompt)
@@ -567,6 +606,12 @@ def cases_in_use(monitor: Monitor) -> list[TestCase]:
     return list(monitor.cases.filter(is_retired=False))
 
 
+def case_counts(monitor_ids: Collection[int]) -> Mapping[int, int]:
+    """Monitor id to how many test cases the next run will ask; without any it is absent (one query)."""
+    cases = TestCase.objects.filter(monitor__in=monitor_ids, is_retired=False)
+    return dict(cases.order_by().values_list("monitor").annotate(Count("pk")))
+
+
 def last_runs(monitor_ids: Collection[int]) -> Mapping[int, Run]:
     """Monitor id to its newest run, whatever its state; a monitor without runs is absent (one query)."""
     newest = (
@@ -634,6 +679,17 @@ def likeness(monitor: Monitor, nights: Sequence[Night]) -> Likeness:
         return Likeness(by_run, None, None)
     low, high = likenesses.quantiles(levels, _BAND)
     return Likeness(by_run, low, high)
+
+
+def nights_learnt(monitors: Collection[Monitor]) -> Mapping[int, int]:
+    """Monitor id to the nights its baseline has so far, of those that learn (one query)."""
+    learning = [
+        monitor.baseline_id for monitor in monitors if monitor.status == Monitor.Status.LEARNING
+    ]
+    runs = Run.objects.filter(
+        baseline__in=[pk for pk in learning if pk], kind=Run.Kind.BASELINE, status=Run.Status.DONE
+    )
+    return dict(runs.order_by().values_list("monitor").annotate(Count("pk")))
 
 
 def learnt(monitor: Monitor) -> int:

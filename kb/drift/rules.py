@@ -18,9 +18,14 @@ def can_monitor(person: User, prompt: Prompt) -> bool:
     return prompt_rules.can_edit(person, prompt, department_ids(prompt))
 
 
+def can_ask(person: User) -> bool:
+    """Whether the person may have models asked, which costs money: authors."""
+    return standing(person).has(Membership.Role.AUTHOR)
+
+
 def can_try(person: User, prompt: Prompt) -> bool:
-    """Whether the person may have models asked, which costs money: authors who can read the prompt."""
-    return standing(person).has(Membership.Role.AUTHOR) and is_readable(prompt, person)
+    """Whether the person may have models asked this prompt: authors who can read it."""
+    return can_ask(person) and is_readable(prompt, person)
 
 
 def can_remove_example(person: User, answer: TrialAnswer, department_ids: Collection[int]) -> bool:

@@ -61,6 +61,7 @@ def request(
     values: Mapping[str, str],
     by: User,
     now: datetime,
+    most_under_way: int = MOST_UNDER_WAY,
 ) -> Trial:
     """Write down a trial for a worker to find. Older ones than a person is shown are forgotten.
 
@@ -74,10 +75,10 @@ def request(
         raise Invalid(next(iter(wrong.values())), fields=wrong)
     # The person's row lets one request after the other count what is under way.
     User.objects.select_for_update().get(pk=by.pk)
-    if Trial.objects.filter(asked_by=by, status__in=Trial.UNDER_WAY).count() >= MOST_UNDER_WAY:
+    if Trial.objects.filter(asked_by=by, status__in=Trial.UNDER_WAY).count() >= most_under_way:
         raise Conflict(
             _("%(count)s of your trials are under way; wait for one of them or stop it.")
-            % {"count": MOST_UNDER_WAY}
+            % {"count": most_under_way}
         )
     trial = Trial.objects.create(version=version, asked_by=by, values=kept, created=now)
     TrialAnswer.objects.bulk_create(

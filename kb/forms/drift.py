@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy
 
 from kb.core.words import clean_text
 from kb.drift import assertions, suggest
-from kb.drift.actions import MOST_ASSERTIONS, MOST_CASES, CaseFields
+from kb.drift.actions import MOST_ASSERTIONS, MOST_BASELINE_REPEATS, MOST_CASES, CaseFields
 from kb.drift.assertions import MODEL_TYPES, USUAL_THRESHOLDS, Assertion, Bounds, InvalidAssertion
 from kb.drift.json_schema import Schema
 from kb.drift.schedule import InvalidSchedule, next_slot, parse
@@ -33,6 +33,8 @@ from kb.prompts.template import Variable
 
 CUSTOM = "custom"
 USUAL_SCHEDULE = "nightly"
+USUAL_REPEATS = 5
+"""Answers to each case in the baseline: measured, one answer shows next to nothing."""
 USUAL_RULE = "contains"
 SCHEDULES: Mapping[str, tuple[str | Promise, str | Promise]] = {
     "nightly": (
@@ -202,6 +204,7 @@ class Draft:
     target: str = ""
     schedule: str = USUAL_SCHEDULE
     cron: str = ""
+    repeats: str = str(USUAL_REPEATS)
     follows: str = "yes"
     version: str = ""
     """Number of the version that is watched when it is not the newest; '' is the newest."""
@@ -220,6 +223,7 @@ class Draft:
             target=data.get("target", ""),
             schedule=data.get("schedule", ""),
             cron=data.get("cron", ""),
+            repeats=data.get("repeats", str(USUAL_REPEATS)),
             follows=data.get("follows", "yes"),
             version=data.get("version", ""),
             cases=[
@@ -681,6 +685,15 @@ class MonitorForm(forms.Form):
             attrs={"placeholder": "30 6 * * mon-fri", "autocomplete": "off", "spellcheck": "false"}
         ),
     )
+    repeats = forms.IntegerField(
+        label=gettext_lazy("Answers to each test case"),
+        min_value=1,
+        max_value=MOST_BASELINE_REPEATS,
+        help_text=gettext_lazy(
+            "How often each test case is answered before anything is judged, at once or over as many nights. Five are a good number; more are asked once, and show a change sooner."
+        ),
+        error_messages={"required": gettext_lazy("Write a number, like 5.")},
+    )
     follows = forms.ChoiceField(
         label=gettext_lazy("When the prompt changes"),
         choices=[
@@ -698,6 +711,7 @@ class MonitorForm(forms.Form):
             "target": draft.target,
             "schedule": draft.schedule,
             "cron": draft.cron,
+            "repeats": draft.repeats,
             "follows": draft.follows,
         }
         super().__init__(typed, use_required_attribute=False)
@@ -847,6 +861,13 @@ class Setup:
     def target(self) -> Target | None:
         """The model chosen so far."""
         return self.main.targets.get(self.draft.target)
+
+    @property
+    def repeats(self) -> int:
+        """Answers to each case in the baseline as chosen so far; the usual number for what is none."""
+        typed = self.draft.repeats.strip()
+        count = int(typed) if re.fullmatch(r"[0-9]{1,3}", typed) else USUAL_REPEATS
+        return count if 1 <= count <= MOST_BASELINE_REPEATS else USUAL_REPEATS
 
     def _mark_focus(self) -> None:
         """Lead to where the last change was: a field, or the button that adds a check."""

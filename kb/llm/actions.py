@@ -285,6 +285,7 @@ def delete_cap(*, cap: Cap, by: User) -> None:
     cap.delete()
 
 
+@transaction.atomic
 def save_retirement(
     *,
     model: str,
@@ -293,10 +294,12 @@ def save_retirement(
     connection: Connection | None = None,
     successor: str = "",
     source: str = "",
+    instead_of: Retirement | None = None,
 ) -> Retirement:
     """Note that a model ends on a day, at one connection or, without, at all of them.
 
-    A second entry for the same model replaces the first. Raises NotAllowed, Invalid.
+    A second entry for the same model replaces the first; `instead_of` names one that goes although
+    it is about another model or connection. Raises NotAllowed, Invalid.
     """
     _must_manage(by)
     model, successor, source = (clean_line(text) for text in (model, successor, source))
@@ -334,6 +337,8 @@ def save_retirement(
             "entered_by": by,
         },
     )
+    if instead_of is not None and instead_of.pk != retirement.pk:
+        instead_of.delete()
     return retirement
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -78,20 +78,20 @@ def withdrawn(connection: Connection) -> QuerySet[KnownModel]:
     return known.exclude(last_seen=known.aggregate(latest=Max("last_seen"))["latest"])
 
 
-def retiring(within_days: int, *, today: date) -> list[Ending]:
-    """Targets of connections in use whose model ends within so many days, today included.
+def endings(*, today: date) -> list[Ending]:
+    """Targets of connections in use whose model has an end, those that have come included.
 
     Soonest first. A date for this connection outweighs one for all, and both the provider's.
     """
     entered = {(row.connection_id, row.model): row for row in Retirement.objects.all()}
     announced = _announced()
-    endings = []
+    found = []
     for target in Target.objects.select_related("connection").filter(connection__is_enabled=True):
         own = entered.get((target.connection_id, target.model)) or entered.get((None, target.model))
         retires = own.retires if own else announced.get((target.connection_id, target.model))
-        if retires is None or not 0 <= (retires - today).days <= within_days:
+        if retires is None:
             continue
-        endings.append(
+        found.append(
             Ending(
                 target=target,
                 retires=retires,
@@ -100,7 +100,44 @@ def retiring(within_days: int, *, today: date) -> list[Ending]:
                 source=own.source if own else "",
             )
         )
-    return sorted(endings, key=lambda ending: (ending.retires, ending.target.pk))
+    return sorted(found, key=lambda ending: (ending.retires, ending.target.pk))
+
+
+def ending_of(target: Target, *, today: date) -> Ending | None:
+    """When the model of one target ends; None when nobody knows, or its connection is off."""
+    return next((one for one in endings(today=today) if one.target.pk == target.pk), None)
+
+
+def retiring(within_days: int, *, today: date) -> list[Ending]:
+    """The endings to come within so many days, today included."""
+    return [one for one in endings(today=today) if 0 <= one.days_left <= within_days]
+
+
+def successors(found: Sequence[Ending]) -> Mapping[int, Target]:
+    """Target id to what can be asked in its place; absent where the successor is no target yet.
+
+    A target of the same connection comes first, then one with the same parameters.
+    """
+    names = {ending.successor for ending in found if ending.successor}
+    rows = Target.objects.select_related("connection").filter(
+        connection__is_enabled=True, model__in=names
+    )
+    by_model: dict[str, list[Target]] = {}
+    for row in rows.order_by("pk"):
+        by_model.setdefault(row.model, []).append(row)
+    return {
+        ending.target.pk: min(candidates, key=lambda one: _distance(one, ending.target))
+        for ending in found
+        if (candidates := by_model.get(ending.successor))
+    }
+
+
+def _distance(candidate: Target, target: Target) -> tuple[bool, bool, int]:
+    return (
+        candidate.connection_id != target.connection_id,
+        candidate.parameters != target.parameters,
+        candidate.pk,
+    )
 
 
 def notices(*, today: date) -> list[Notice]:

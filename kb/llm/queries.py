@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from asgiref.sync import sync_to_async
-from django.db.models import Count, F, Prefetch, QuerySet, Sum
+from django.db.models import Count, F, Prefetch, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -20,7 +20,17 @@ from kb.llm import catalogue, clients, rules, spending
 from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
 from kb.llm.base import LLMError, Message, ModelInfo, Reply, Request, RetryPolicy, host_of
 from kb.llm.breaker import State
-from kb.llm.models import Cap, Connection, Expense, Price, Retirement, Tally, Target
+from kb.llm.models import (
+    CALLS,
+    Cap,
+    Connection,
+    Expense,
+    KnownModel,
+    Price,
+    Retirement,
+    Tally,
+    Target,
+)
 from kb.llm.openai_compatible import DEFAULT_BASE_URL as OPENAI_URL
 from kb.llm.paced import traffic
 
@@ -234,6 +244,39 @@ def caps(person: User, *, now: datetime) -> list[CapUse]:
     return found
 
 
+def caps_of(person: User, connection: Connection, *, now: datetime) -> list[CapUse]:
+    """The caps of one connection alone, with what their period has cost so far. Raises NotAllowed."""
+    return [use for use in caps(person, now=now) if use.cap.connection_id == connection.pk]
+
+
+def currencies() -> set[str]:
+    """What prices and caps are in, CALLS included."""
+    return {
+        *Price.objects.values_list("currency", flat=True),
+        *Cap.objects.values_list("unit", flat=True),
+    }
+
+
+def uncounted(connection: Connection) -> list[str]:
+    """Models of a connection that are not asked because no cap can count them, for want of a price.
+
+    See `spending.reserve`: a call that none of the caps on it can count would escape them all. The
+    caps of departments are left out; whose calls they are is known only when they are made.
+    """
+    bounds = Cap.objects.filter(Q(connection=None) | Q(connection=connection), department=None)
+    units = set(bounds.values_list("unit", flat=True))
+    if not units or CALLS in units:
+        return []
+    prices = prices_of(connection)
+    is_free = connection.provider == clients.SIMULATED
+    models = connection.targets.order_by("model").values_list("model", flat=True).distinct()
+    return [
+        model
+        for model in models
+        if (prices[model].currency not in units if model in prices else not is_free)
+    ]
+
+
 def cap_by_id(person: User, pk: int) -> Cap:
     """One cap. Raises NotAllowed, NotFound."""
     connections(person)
@@ -321,6 +364,13 @@ def retirement_by_id(person: User, pk: int) -> Retirement:
     if found is None:
         raise NotFound(_("There is no retirement %(pk)s.") % {"pk": pk})
     return found
+
+
+def model_names() -> list[str]:
+    """Names of models that are asked or that a provider has listed, as suggestions for a form."""
+    asked = Target.objects.values_list("model", flat=True)
+    listed = KnownModel.objects.values_list("model", flat=True)
+    return sorted({*asked, *listed})
 
 
 def listed_connections() -> list[int]:

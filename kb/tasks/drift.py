@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from asgiref.sync import async_to_sync, sync_to_async
 from celery import shared_task
 from django.utils import timezone
 
 from kb.core.http import HttpClient, policy_from_settings
-from kb.drift import actions, assessing, incidents, runs
+from kb.drift import actions, assessing, incidents, power, runs
 from kb.drift.models import Run
 from kb.llm.base import LLMError
 from kb.llm.clients import open_provider
@@ -22,6 +23,8 @@ MOST_CALLS_AT_ONCE = 600
 MOST_CLAIMED_AT_ONCE = 50
 CLAIM_SECONDS = 90.0
 """How long a task takes further runs; with the 12 minutes of a run it ends before its own limit."""
+MEASURING_SECONDS = 60.0
+"""How long a task goes on to the next baseline; the others wait for the next ring."""
 LOOK_SECONDS = 1.0
 """Between two looks for runs that have come to wait meanwhile."""
 
@@ -52,6 +55,20 @@ def wake_waiting_runs() -> None:
         run.delay(run_id)
     for run_id in runs.unassessed_runs():
         assessing.assess(run_id, now=timezone.now())
+
+
+@shared_task(name="kb.drift.measure_power", time_limit=16 * 60, soft_time_limit=15 * 60)
+def measure_power() -> None:
+    """Measure what monitors with a new baseline would notice, one after the other.
+
+    The lease of a measurement is as long as the task may take; one that breaks off is begun again.
+    """
+    begun = time.monotonic()
+    while time.monotonic() - begun < MEASURING_SECONDS:
+        claimed = power.claim(now=timezone.now())
+        if claimed is None:
+            return
+        power.measure(claimed)
 
 
 @shared_task(name="kb.drift.judge_models")

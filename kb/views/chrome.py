@@ -19,6 +19,10 @@ _PLACES = {
     "wish": "wishes",
     "monitor": "monitors",
     "run": "monitors",
+    "incident": "monitors",
+    "model": "monitors",
+    "retirement": "monitors",
+    "spending": "monitors",
 }
 """The first word of a route's name to the entry of the main menu it belongs to."""
 

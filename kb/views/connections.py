@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.models import User
 from kb.core.errors import Conflict, Invalid, NotFound
 from kb.core.http import HttpClient, policy_from_settings
+from kb.forms.caps import CapForm
 from kb.forms.llm import (
     CHOICES,
     ConnectionForm,
@@ -30,9 +31,11 @@ from kb.forms.llm import (
 )
 from kb.llm import actions, queries
 from kb.llm.models import Connection, Target
+from kb.views import caps
 from kb.views import drift_words as words
 from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
+from kb.views.traffic_words import traffic_words
 
 MODELS_SHOWN = 12
 """Models of a provider that are named after a trial; some offer hundreds."""
@@ -48,6 +51,8 @@ class Account:
     connection: Connection
     service: str | Promise
     host: str
+    is_left_alone: bool
+    """Whether it failed so often that no call leaves for a while."""
 
 
 @require_safe
@@ -60,13 +65,16 @@ def connections(request: HttpRequest) -> HttpResponse:
 
 def _account(connection: Connection) -> Account:
     label = CHOICES[service_of(connection)].label
-    return Account(connection, label, queries.host(connection))
+    health = queries.health(connection, now=timezone.now())
+    return Account(connection, label, queries.host(connection), health.state != "closed")
 
 
 @require_safe
 def connection(request: HttpRequest, pk: int) -> HttpResponse:
     """One account: what it leads to, the models asked there, what they cost."""
     found = queries.connection_by_id(signed_in(request), pk)
+    if wants_fragment(request):
+        return render(request, "llm/_health.html", _state(found))
     return _page(request, found)
 
 
@@ -76,6 +84,7 @@ def _page(
     *,
     target_form: TargetForm | None = None,
     prices: list[PriceForm] | None = None,
+    cap_form: CapForm | None = None,
     status: int = 200,
     **more: Any,
 ) -> HttpResponse:
@@ -84,11 +93,35 @@ def _page(
         "account": _account(found),
         "connection": found,
         "targets": [(target, parameters_text(target)) for target in targets],
-        "target_form": target_form or TargetForm(),
+        "target_form": target_form or _target_form(request),
         "price_forms": _price_forms(found, targets) if prices is None else prices,
+        **_money(request, found, cap_form),
+        **_state(found),
         **more,
     }
     return render(request, "llm/connection.html", context, status=status)
+
+
+def _target_form(request: HttpRequest) -> TargetForm:
+    """An empty form, or one begun with the model that a link names (`?model=`)."""
+    form = TargetForm()
+    form.initial["model"] = request.GET.get("model", "")[:120].replace("\x00", "")
+    return form
+
+
+def _money(request: HttpRequest, found: Connection, form: CapForm | None) -> dict[str, Any]:
+    """The caps on this account, and the models none of them can count."""
+    return {
+        "caps": caps.lines(queries.caps_of(signed_in(request), found, now=timezone.now())),
+        "cap_form": form or caps.form_for(found),
+        "uncounted": queries.uncounted(found),
+    }
+
+
+def _state(found: Connection) -> dict[str, Any]:
+    """How the account is doing at this moment."""
+    health = queries.health(found, now=timezone.now())
+    return {"connection": found, "health": health, "traffic": traffic_words(health)}
 
 
 def _price_forms(found: Connection, targets: list[Target], data: Any = None) -> list[PriceForm]:
@@ -213,6 +246,17 @@ def connection_prices(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("connection", pk=pk)
 
 
+@require_POST
+def connection_cap(request: HttpRequest, pk: int) -> HttpResponse:
+    """Set what this account may spend in a day or a month."""
+    person = signed_in(request)
+    found = queries.connection_by_id(person, pk)
+    form = caps.form_for(found, request.POST)
+    if caps.save(request, person, form):
+        return redirect("connection", pk=pk)
+    return _page(request, found, cap_form=form, status=422)
+
+
 @require_safe
 def connection_models(request: HttpRequest, pk: int) -> HttpResponse:
     """The models the provider offers, as suggestions while one is typed; none when it is silent."""
@@ -246,6 +290,7 @@ def connection_try(request: HttpRequest, pk: int) -> HttpResponse:
         "wait": words.seconds(trial.reply.latency_ms) if trial.reply else "",
     }
     if wants_fragment(request):
+        context |= {**_state(found), "is_beside": True}
         return render(request, "llm/connection.html#outcome", context)
     return _page(
         request, found, **{name: context[name] for name in context if name != "connection"}

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import formats, timezone
 from django.utils.functional import Promise
+from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
-from kb.drift import assertions, features, watch
+from kb.drift import assertions, features, planner, watch
 from kb.drift.assertions import MODEL_TYPES, Assertion, Facts, Reason
 from kb.drift.assessing import slot_near
 from kb.drift.models import Completion, DriftReport, Monitor, TestCase
-from kb.drift.queries import CaseChange
+from kb.drift.planner import Plan
+from kb.drift.queries import CaseChange, Power
 from kb.forms.check_words import rule_words, seen_words, whole
 from kb.prompts.models import PromptVersion
 from kb.templatetags.retex import percent
@@ -61,6 +63,13 @@ def money(amount: Decimal | None, currency: str) -> str:
     return _("less than %(sum)s") % {"sum": sum_words} if is_tiny else sum_words
 
 
+def day(moment: date, pattern: str = "j F") -> str:
+    """'1 December', in French '1er décembre'."""
+    text = formats.date_format(moment, pattern)
+    is_french = (get_language() or "").startswith("fr")
+    return f"1er{text[1:]}" if is_french and moment.day == 1 else text
+
+
 def seconds(milliseconds: int | None) -> str:
     """A wait, '' for an unknown one: '1.4 s'."""
     if milliseconds is None:
@@ -68,6 +77,10 @@ def seconds(milliseconds: int | None) -> str:
     if milliseconds < SHORTEST_MS:
         return _("under 0.1 s")
     return f"{formats.number_format(round(milliseconds / 1000, 1), decimal_pos=1, use_l10n=True)}\u00a0s"
+
+
+_DAILY = re.compile(r"([0-5]?[0-9]) (1?[0-9]|2[0-3]) \* \* \*")
+"""A cron expression for one time every day."""
 
 
 def schedule_words(text: str) -> str:
@@ -80,7 +93,139 @@ def schedule_words(text: str) -> str:
         "weekly": _("once a week, on the night before Monday"),
         "monthly": _("once a month, on its first night"),
     }
-    return known.get(text) or _("at times of its own (%(cron)s)") % {"cron": text}
+    if text in known:
+        return known[text]
+    if daily := _DAILY.fullmatch(text):
+        moment = time(int(daily[2]), int(daily[1]))
+        return _("every day at %(time)s") % {"time": formats.time_format(moment, "H:i")}
+    return _("at times of its own (%(cron)s)") % {"cron": text}
+
+
+# --- Power ------------------------------------------------------------------------------------
+
+NIGHTLY = ("nightly", "weekdays")
+"""Schedules whose runs are nights; those of others are called runs."""
+
+
+@dataclass(frozen=True)
+class PowerWords:
+    """What a monitor can see: when it would tell a change of everything, as a figure and in words;
+    the chance of so clear a night; and, once measured, what fall of the pass rate it would notice."""
+
+    when: str
+    full_change: str
+    chance: str
+    fall: str = ""
+
+
+def power_words(plan: Plan | Power, schedule: str) -> PowerWords:
+    """The words on a plan, or on what was measured on a baseline; then with `fall`, if it is known."""
+    return PowerWords(
+        when=_when(plan.nights_to_full_change, schedule),
+        full_change=_full_change(plan.nights_to_full_change, schedule),
+        chance=_chance(plan.smallest_p),
+        fall=_fall(plan, schedule) if isinstance(plan, Power) else "",
+    )
+
+
+def _full_change(nights: int | None, schedule: str) -> str:
+    """When a change of all answers would be told."""
+    if nights is None:
+        return _(
+            "Even a change of all answers might go unnoticed for %(count)s runs: more test cases, or more answers in the baseline, would show it."
+        ) % {"count": whole(planner.LONGEST_LOOK_AHEAD)}
+    if schedule in NIGHTLY:
+        words = ngettext(
+            "A change of all answers would be told on the first night, once fresh answers confirm it.",
+            "A change of all answers would be told on night %(count)s.",
+            nights,
+        )
+    else:
+        words = ngettext(
+            "A change of all answers would be told with the first run, once fresh answers confirm it.",
+            "A change of all answers would be told with run %(count)s.",
+            nights,
+        )
+    return words % {"count": whole(nights)}
+
+
+def _when(nights: int | None, schedule: str) -> str:
+    """The same as a figure: 'Night 5'."""
+    if nights is None:
+        return _("Not soon")
+    words = _("Night %(count)s") if schedule in NIGHTLY else _("Run %(count)s")
+    return words % {"count": whole(nights)}
+
+
+def _chance(smallest_p: float) -> str:
+    """How rare the clearest possible night is."""
+    if smallest_p > watch.FIRST_LEVEL:
+        return _(
+            "Without any change the clearest night comes up %(odds)s times: one night alone proves nothing, several have to add up. Eight to ten test cases are a good number."
+        ) % {"odds": odds(smallest_p)}
+    return _("Without any change, so clear a night comes up %(odds)s times.") % {
+        "odds": odds(smallest_p)
+    }
+
+
+def _fall(power: Power, schedule: str) -> str:
+    """What fall of the pass rate would be noticed, and which probably not; '' while it is measured."""
+    if not power.is_known:
+        return ""
+    if not power.usual:
+        return (
+            _(
+                "No check has judged the answers of the baseline: only changes of the texts themselves can be noticed."
+            )
+            if power.usual is None
+            else _(
+                "None of the baseline’s answers passes all its checks, so the share cannot fall: only other changes can be noticed."
+            )
+        )
+    blanks = {"usual": percent(power.usual)}
+    if power.noticed is None or power.noticed.nights is None:
+        if power.missed is None:
+            return ""
+        blanks |= {"rate": percent(power.missed.rate), "count": whole(planner.LONGEST_LOOK_AHEAD)}
+        return (
+            _(
+                "Even a fall from %(usual)s to %(rate)s might go unnoticed for %(count)s runs: more test cases would show it."
+            )
+            % blanks
+        )
+    nights = power.noticed.nights
+    blanks |= {"rate": percent(power.noticed.rate), "count": whole(nights)}
+    if power.missed is None:
+        return _even_small(nights, schedule) % blanks
+    return _up_to_here(nights, schedule) % (blanks | {"missed": percent(power.missed.rate)})
+
+
+def _even_small(nights: int, schedule: str) -> str:
+    if schedule in NIGHTLY:
+        return ngettext(
+            "Even a fall from %(usual)s to %(rate)s would be noticed on the first night.",
+            "Even a fall from %(usual)s to %(rate)s would be noticed within about %(count)s nights.",
+            nights,
+        )
+    return ngettext(
+        "Even a fall from %(usual)s to %(rate)s would be noticed with the first run.",
+        "Even a fall from %(usual)s to %(rate)s would be noticed within about %(count)s runs.",
+        nights,
+    )
+
+
+def _up_to_here(nights: int, schedule: str) -> str:
+    if schedule in NIGHTLY:
+        return ngettext(
+            "A fall from %(usual)s to %(rate)s would be noticed on the first night; a fall to %(missed)s probably not.",
+            "A fall from %(usual)s to %(rate)s would be noticed within about %(count)s nights; a fall to %(missed)s probably not.",
+            nights,
+        )
+    return ngettext(
+        "A fall from %(usual)s to %(rate)s would be noticed with the first run; a fall to %(missed)s probably not.",
+        "A fall from %(usual)s to %(rate)s would be noticed within about %(count)s runs; a fall to %(missed)s probably not.",
+        nights,
+    )
 
 
 # --- Checks -----------------------------------------------------------------------------------

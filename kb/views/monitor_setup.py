@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -10,12 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
 from accounts.models import User
 from kb.core.errors import Invalid, NotAllowed
 from kb.drift import actions, grading, queries, rules
 from kb.drift.models import Monitor
+from kb.forms.check_words import whole
 from kb.forms.drift import (
     CUSTOM,
     NEAR_TYPES,
@@ -32,21 +35,19 @@ from kb.llm.models import Target
 from kb.prompts import queries as prompts
 from kb.prompts import template
 from kb.prompts.models import Prompt, PromptVersion
-from kb.views.drift_words import money
+from kb.views.drift_words import money, power_words
 from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
 from kb.views.reported import begin_with_report, report_on, version_to_watch
 from kb.views.tried import begin_with, tried_answer
-
-BASELINE_REPEATS = 5
-"""Answers per case of a baseline made here: measured, one answer shows next to nothing."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, slug: str) -> HttpResponse:
     """Set up a monitor in one page.
 
-    `?report=N` begins with what a retrospective tells, `?answer=N` with what one tried.
+    `?report=N` begins with what a retrospective tells, `?answer=N` with what one tried,
+    `?target=N` with this model.
     """
     person = signed_in(request)
     prompt = prompts.by_slug(person, slug)
@@ -63,6 +64,9 @@ def new(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method != "POST":
         others = list(queries.monitors_of(prompt))
         draft = _first_draft(person, prompt, targets, others)
+        wanted = request.GET.get("target", "")
+        if wanted in {str(target.pk) for target in targets}:
+            draft.target = wanted
         if report is not None:
             return page.show(draft, **begin_with_report(draft, report, person, version))
         if tried is not None:
@@ -133,14 +137,16 @@ class _SetupPage:
         return Setup(draft, targets=self.targets, variables=self.variables, is_judged=is_judged)
 
     def _render(self, setup: Setup, name: str, status: int = 200, **more: Any) -> HttpResponse:
-        repeats = self.found.baseline_repeats if self.found else BASELINE_REPEATS
         draft = setup.draft
         effort = queries.effort(
             self.prompt,
             setup.target,
             lengths=[request_length(self.version, case.values) for case in draft.cases],
             schedule=draft.schedule_text,
-            repeats=repeats,
+            repeats=setup.repeats,
+        )
+        plan = queries.planned(
+            cases=len(draft.cases), schedule=draft.schedule_text, repeats=setup.repeats
         )
         context = {
             "prompt": self.prompt,
@@ -148,17 +154,28 @@ class _SetupPage:
             "setup": setup,
             "schedule_helps": {name: words[1] for name, words in SCHEDULES.items()},
             "time_zone": self.found.time_zone if self.found else signed_in(self.request).time_zone,
-            "repeats": repeats,
-            "sees_in_a_night": queries.sees_in_a_night(effort.calls_a_run, repeats),
+            "repeats": setup.repeats,
             "effort": effort,
+            "power": power_words(plan, draft.schedule_text),
             "without_value": " ".join(WITHOUT_VALUE),
             "near_types": " ".join(NEAR_TYPES),
             "judge_calls": setup.rubrics * grading.VOTES,
-            "cost_a_month": money(effort.cost_a_month, effort.currency),
-            "cost_of_baseline": money(effort.cost_of_baseline, effort.currency),
+            "figure_a_month": _figure(
+                effort.cost_a_month, effort.currency, round(effort.calls_a_month)
+            ),
+            "figure_of_baseline": _figure(
+                effort.cost_of_baseline, effort.currency, effort.calls_of_baseline
+            ),
             **more,
         }
         return render(self.request, name, context, status=status)
+
+
+def _figure(cost: Decimal | None, currency: str, calls: int) -> str:
+    """What something takes, as briefly as can be: its cost where that is known, else its calls."""
+    if cost is not None:
+        return money(cost, currency)
+    return ngettext("%(count)s call", "%(count)s calls", calls) % {"count": whole(calls)}
 
 
 def _create(
@@ -173,7 +190,7 @@ def _create(
         now=timezone.now(),
         version=version if setup.draft.follows == "no" else None,
         schedule=setup.draft.schedule_text,
-        baseline_repeats=BASELINE_REPEATS,
+        baseline_repeats=setup.repeats,
     )
     messages.success(request, _("Saved. One step is left: record the baseline."))
     return redirect("monitor", pk=made.pk)
@@ -187,6 +204,7 @@ def _change(request: HttpRequest, person: User, found: Monitor, setup: Setup) ->
         now=timezone.now(),
         schedule=setup.draft.schedule_text,
         target=setup.target,
+        baseline_repeats=setup.repeats,
         follows_current=follows if follows != found.follows_current else None,
         cases=setup.to_fields(),
     )
@@ -207,6 +225,8 @@ def _place_refusals(setup: Setup, error: Invalid) -> None:
             number = int(name.removeprefix("cases."))
             label = _("Test case %(n)s") % {"n": number + 1}
             setup.add_problem(f"case-{number}", label, str(message))
+        elif name == "baseline_repeats":
+            setup.add_problem("id_repeats", _("Answers to each test case"), str(message))
         elif name == "schedule":
             setup.add_problem("id_cron", _("How often"), str(message))
         else:
@@ -236,6 +256,7 @@ def _draft_of(found: Monitor) -> Draft:
         target=str(found.target_id),
         schedule=found.schedule if is_preset else CUSTOM,
         cron="" if is_preset else found.schedule,
+        repeats=str(found.baseline_repeats),
         follows="yes" if found.follows_current else "no",
         cases=_case_drafts(found),
     )

@@ -21,6 +21,7 @@ from accounts.models import Department, User
 from kb.community import rules as community_rules
 from kb.drift import actions, queries, rules
 from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
+from kb.llm import catalogue, spending
 from kb.llm import queries as llm
 from kb.llm import rules as llm_rules
 from kb.prompts import diff
@@ -64,6 +65,10 @@ class Watched:
     """The latest run with something to show for it."""
     is_unchecked: bool
     is_over_budget: bool
+    learnt: int
+    """Nights a baseline that is being learnt has so far."""
+    trouble: words.Trouble | None
+    """Why the latest run told nothing, when somebody should know."""
 
 
 @require_safe
@@ -107,10 +112,11 @@ def _known(value: str, known: Sequence[str]) -> str:
 
 def _watched(rows: Sequence[Monitor]) -> list[Watched]:
     nights = queries.histories([row.pk for row in rows], SMALL_NIGHTS)
-    return [_line(row, nights.get(row.pk, [])) for row in rows]
+    learnt = queries.nights_learnt(rows)
+    return [_line(row, nights.get(row.pk, []), learnt.get(row.pk, 0)) for row in rows]
 
 
-def _line(monitor: Monitor, nights: Sequence[queries.Night]) -> Watched:
+def _line(monitor: Monitor, nights: Sequence[queries.Night], learnt: int) -> Watched:
     return Watched(
         monitor=monitor,
         state=queries.state_of(monitor),
@@ -119,6 +125,8 @@ def _line(monitor: Monitor, nights: Sequence[queries.Night]) -> Watched:
         judged=next((night for night in reversed(nights) if night.verdict), None),
         is_unchecked=queries.is_unchecked(monitor),
         is_over_budget=bool(nights) and nights[-1].status == Run.Status.OVER_BUDGET,
+        learnt=learnt,
+        trouble=_trouble_of(nights[-1]) if nights else None,
     )
 
 
@@ -142,6 +150,8 @@ def monitor(request: HttpRequest, pk: int) -> HttpResponse:
     """Everything about one monitor."""
     person = signed_in(request)
     found = queries.by_id(person, pk)
+    if wants_fragment(request) and request.GET.get("part") == "power":
+        return render(request, "drift/monitor.html#power", {"monitor": found, **_effort(found)})
     run = queries.run_under_way(found)
     if wants_fragment(request):
         return _now(request, found, run)
@@ -189,9 +199,17 @@ def _monitor_context(person: User, found: Monitor) -> dict[str, Any]:
         "changed": [_compared(change, version) for change in changed[:MOST_COMPARED]],
         "changed_count": len(changed),
         "unchanged": [change for change in changes if not change.is_changed],
+        "ending": _ending(found),
+        "can_try": rules.can_try(person, found.prompt),
         **_charts(found, nights),
         **_effort(found),
     }
+
+
+def _ending(found: Monitor) -> catalogue.Ending | None:
+    """When its model ends, once that is near enough to be told."""
+    ending = catalogue.ending_of(found.target, today=spending.today(timezone.now()))
+    return ending if ending and ending.days_left <= max(catalogue.WARNING_DAYS) else None
 
 
 @dataclass(frozen=True)
@@ -245,6 +263,7 @@ def _effort(found: Monitor) -> dict[str, Any]:
     """What the monitor can see, and what it takes."""
     cases = queries.cases_in_use(found)
     facts = queries.baseline_facts(found)
+    power = queries.power_of(found)
     effort = queries.effort(
         found.prompt,
         found.target,
@@ -255,7 +274,7 @@ def _effort(found: Monitor) -> dict[str, Any]:
     return {
         "case_count": len(cases),
         "facts": facts,
-        "sees_in_a_night": queries.sees_in_a_night(len(cases), facts.least_per_case),
+        "power": words.power_words(power, found.schedule) if power else None,
         "effort": effort,
         "cost_a_month": words.money(effort.cost_a_month, effort.currency),
         "cost_of_baseline": words.money(effort.cost_of_baseline, effort.currency),

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from accounts.models import Department
+from accounts.models import Department, User
 from kb.core.spreadsheet import Cell, csv_text
-from kb.forms.check_words import whole
+from kb.forms.caps import CapForm
 from kb.llm import queries, spending
-from kb.llm.models import CALLS, Connection, Period
+from kb.llm.clients import SIMULATED
+from kb.llm.models import Connection, Expense, Period
+from kb.views import caps
 from kb.views import drift_words as words
 from kb.views.people import signed_in
 
@@ -41,22 +43,26 @@ class Table:
     lines: Sequence[Line]
 
 
-@dataclass(frozen=True)
-class CapLine:
-    """A cap in words: whom it bounds, how much, what is gone and what is left."""
-
-    scope: str
-    most: str
-    spent: str
-    left: str
-    share: str
-    frees: date
-
-
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
     """One month; `?format=csv` gives exactly the tables that are drawn."""
     person = signed_in(request)
+    return _page(request, person)
+
+
+@require_POST
+def save_cap(request: HttpRequest) -> HttpResponse:
+    """Set a cap: of the company, a department or a connection."""
+    person = signed_in(request)
+    form = caps.form_for_company(person, request.POST)
+    if caps.save(request, person, form):
+        return redirect("spending")
+    return _page(request, person, cap_form=form, status=422)
+
+
+def _page(
+    request: HttpRequest, person: User, *, cap_form: CapForm | None = None, status: int = 200
+) -> HttpResponse:
     today = spending.today(timezone.now())
     begin = _month(request.GET.get("month", ""), today)
     end = spending.period_end(Period.MONTH, begin)
@@ -76,9 +82,17 @@ def show(request: HttpRequest) -> HttpResponse:
         "before": (begin - timedelta(days=1)).replace(day=1),
         "after": end if end <= today else None,
         "tables": [table for table in tables if table.lines],
-        "caps": [_cap(one) for one in queries.caps(person, now=timezone.now())],
+        "has_simulated": _has_simulated(rows),
+        "caps": caps.lines(queries.caps(person, now=timezone.now())),
+        "cap_form": cap_form or caps.form_for_company(person),
     }
-    return render(request, "drift/spending.html", context)
+    return render(request, "drift/spending.html", context, status=status)
+
+
+def _has_simulated(rows: QuerySet[Expense]) -> bool:
+    """Whether simulated models are among what was asked: their cost is nobody's bill."""
+    simulated = Connection.objects.filter(provider=SIMULATED).values("pk")
+    return rows.filter(connection_id__in=simulated, cost__gt=0).exists()
 
 
 def _month(text: str, today: date) -> date:
@@ -108,25 +122,6 @@ def _names(key: str) -> dict[object, str]:
     if key == "department":
         return {row.pk: str(row) for row in Department.objects.all()} | {None: _("No department")}
     return {}
-
-
-def _cap(one: queries.CapUse) -> CapLine:
-    cap = one.cap
-    gone = one.spent + one.reserved
-    return CapLine(
-        scope=str(cap.connection or cap.department or _("The whole company")),
-        most=f"{_amount(cap.most, cap.unit)} {cap.get_period_display()}",
-        spent=_amount(gone, cap.unit),
-        left=_amount(one.left, cap.unit),
-        share=f"{min(1.0, float(gone / cap.most)) if cap.most else 1.0:.2f}",
-        frees=one.frees,
-    )
-
-
-def _amount(number: Decimal, unit: str) -> str:
-    if unit == CALLS:
-        return _("%(number)s calls") % {"number": whole(int(number))}
-    return words.money(number, unit)
 
 
 def _export(begin: date, tables: Sequence[Table]) -> HttpResponse:

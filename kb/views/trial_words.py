@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -97,7 +96,7 @@ def refusal_words(estimate: Estimate) -> str:
         return _(
             "%(model)s: there is a budget, but no price to count against it. An administrator can enter one."
         ) % {"model": estimate.target.model}
-    day = formats.date_format(estimate.refusal.frees, "j F Y")
+    day = drift_words.day(estimate.refusal.frees, "j F Y")
     return _("%(model)s: the budget leaves no room until %(day)s.") % {
         "model": estimate.target.model,
         "day": day,

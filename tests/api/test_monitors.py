@@ -5,7 +5,7 @@ from asgiref.sync import async_to_sync
 from kombu.exceptions import OperationalError as BrokerAway
 
 from kb.drift import actions, assessing, runs
-from kb.drift.models import Monitor, Run
+from kb.drift.models import Baseline, Monitor, Run
 from kb.llm.base import Reply
 from kb.prompts import actions as prompts
 from tests.api.conftest import Caller, told
@@ -100,6 +100,7 @@ class TestSettingUp:
         assert made["Location"] == f"http://testserver/api/v1/monitors/{monitor.pk}/"
         shown = dict(made.json())
         assert author.get(f"monitors/{monitor.pk}/").json() == shown
+        assert shown.pop("power") is None
         assert author.get("monitors/").json()["results"] == [shown]
         assert {shown.pop("created"), shown.pop("status_since")}
         assert shown.pop("next_slot")[11:13] in ("00", "01", "02", "03", "04", "05")
@@ -472,6 +473,29 @@ class TestRunning:
         assert (shown["status"], shown["last_run"]["id"]) == ("stable", pk)
         assert shown["baseline"]["accepted_by"]["name"] == "Ada"
         assert author.get(f"monitors/{monitor}/runs/").json()["results"] == [shown["last_run"]]
+
+    def test_what_a_monitor_would_notice_is_told_once_it_is_measured(self, author, monitor, bell):
+        play(author.post(f"monitors/{monitor}/baseline/").json()["run"], "Yes")
+        before = author.get(f"monitors/{monitor}/").json()["power"]
+        Baseline.objects.update(
+            power={
+                "usual": 0.9,
+                "falls": [{"rate": 0.85, "nights": None}, {"rate": 0.6, "nights": 7}],
+            }
+        )
+
+        after = author.get(f"monitors/{monitor}/").json()["power"]
+
+        plan = {"smallest_p": 4.0**-2, "nights_to_full_change": None}
+        unknown = {"usual": None, "noticed": None, "missed": None}
+        assert before == {"is_known": False, **unknown, **plan}
+        assert after == {
+            "is_known": True,
+            "usual": 0.9,
+            "noticed": {"rate": 0.6, "nights": 7},
+            "missed": {"rate": 0.85, "nights": None},
+            **plan,
+        }
 
     def test_without_a_baseline_there_is_nothing_to_compare_with(self, author, monitor):
         assert told(author.post(f"monitors/{monitor}/run/")) == (409, "conflict", [])

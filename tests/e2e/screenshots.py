@@ -21,7 +21,7 @@ PICTURES = addresses.ROOT / "docs" / "images"
 LARGEST_BYTES = 250_000
 IN_ENGLISH = "/prompts/check-an-incoming-nda-against-our-five-positions/"
 IN_FRENCH = "/prompts/repondre-a-la-reclamation-dun-client/"
-DRIFTED = "SELECT '/drift/' || id || '/' FROM kb_monitor WHERE status = 'drifted'"
+DRIFTED = "SELECT '/drift/' || min(id) || '/' FROM kb_monitor WHERE status = 'drifted'"
 
 
 def main():

@@ -59,6 +59,9 @@ PAGES = {
     "incident": ("auteur", "/drift/incidents/{incident}/"),
     "spending": ("admin", "/drift/spending/"),
     "model-calendar": ("auteur", "/drift/models/"),
+    "monitor-compare": ("auteur", "/drift/{drifted}/compare/"),
+    "retirement-new": ("admin", "/drift/models/ends/new/"),
+    "retirement-edit": ("admin", "/drift/models/ends/{retirement}/"),
     "playground": ("auteur", "/prompts/{own}/try/"),
     "trial": ("auteur", "/trials/{trial}/"),
     # Administrating
@@ -89,6 +92,7 @@ NO_PAGES = {
         *("retrospective-add", "retrospective-link", "retrospective-follow-up", "follow-up"),
         *("wish-support", "monitor-baseline", "monitor-run", "monitor-accept", "monitor-pause"),
         *("run-cancel", "connection-switch", "connection-target", "connection-prices"),
+        *("cap-save", "cap-delete", "connection-cap", "retirement-delete"),
         *("connection-try", "account_confirm_login_code", "monitor-learn", "example-remove"),
         *("trial-cancel", "trial-delete", "trial-keep"),
         *("search-missed", "search-change", "search-delete"),
@@ -136,6 +140,7 @@ def found(company):
     return {
         "trial": trial,
         "incident": company.one("SELECT min(id) FROM kb_incident"),
+        "retirement": company.one("SELECT min(id) FROM kb_retirement"),
         "unsubscribe": signing.dumps(
             [reader, "new_version"], key=key, salt="kb.notifications.unsubscribe"
         ),
@@ -152,7 +157,7 @@ def found(company):
             " WHERE u.email = 'auteur@retex.example' ORDER BY p.id LIMIT 1"
         ),
         "wish": company.one("SELECT min(id) FROM kb_wish WHERE closed IS NULL"),
-        "drifted": company.one("SELECT id FROM kb_monitor WHERE status = 'drifted'"),
+        "drifted": company.one("SELECT min(id) FROM kb_monitor WHERE status = 'drifted'"),
         "run": company.one(
             "SELECT max(r.id) FROM kb_run r JOIN kb_monitor m ON m.id = r.monitor_id"
             " WHERE m.status = 'drifted'"

@@ -11,7 +11,13 @@ from django.utils import translation
 from accounts.models import AuditEntry
 from kb.core import secrets
 from kb.forms.llm import CHOICES, ConnectionForm, service_of
-from kb.llm.models import Connection, Price, Target
+from kb.llm import actions as llm
+from kb.llm.breaker import FAILURES, Breaker
+from kb.llm.clients import rates_of
+from kb.llm.models import Cap, Connection, Price, Target
+from kb.llm.paced import traffic
+from kb.llm.queries import Health
+from kb.views.traffic_words import traffic_words
 from tests.factories import (
     make_admin,
     make_connection,
@@ -92,6 +98,7 @@ def test_only_company_administrators_come_in(client, account):
         (url("connection-edit", account), typed()),
         (url("connection-target", account), {"target-model": "gpt-y"}),
         (url("connection-prices", account), {}),
+        (url("connection-cap", account), {"cap-most": "1"}),
         (url("connection-try", account), {"target": str(target.pk)}),
         (reverse("connection-new"), typed()),
     ]
@@ -100,7 +107,7 @@ def test_only_company_administrators_come_in(client, account):
         client.force_login(person)
         codes = [client.get(path).status_code for path in pages]
         codes += [client.post(path, data).status_code for path, data in acts]
-        assert codes == [403] * 13
+        assert codes == [403] * 14
 
     client.logout()
     assert [client.get(path).status_code for path in pages] == [302] * 6
@@ -542,3 +549,105 @@ class TestSwitchingAndDeleting:
         ]
 
         assert [client.get(path).status_code for path in paths] == [404] * 4
+
+
+class TestCaps:
+    def set(self, client, account, **more):
+        data = {"cap-most": "40", "cap-unit": "EUR", "cap-period": "month"}
+        data |= {"cap-scope": f"connection-{account.pk}", **more}
+        return client.post(url("connection-cap", account), data)
+
+    def test_one_is_set_on_the_page_of_its_account(self, client, account, admin):
+        response = self.set(client, account)
+
+        assert response["Location"] == url("connection", account)
+        assert "at most €40.00 a month" in words(client.get(url("connection", account)))
+
+    def test_caps_of_others_stand_on_other_pages(self, client, account, admin):
+        llm.save_cap(by=admin, period="month", unit="EUR", most=Decimal(7))
+
+        assert "at most €7.00" not in words(client.get(url("connection", account)))
+
+    def test_no_other_account_can_be_reached_from_here(self, client, account, admin):
+        other = make_connection(by=admin, name="Other")
+
+        response = self.set(client, account, **{"cap-scope": f"connection-{other.pk}"})
+
+        assert (response.status_code, Cap.objects.count()) == (422, 0)
+
+    def test_a_model_no_cap_can_count_is_named(self, client, account, admin):
+        for model in ("priced", "unpriced"):
+            make_target(account, model)
+        price = {"input_per_million": Decimal(1), "output_per_million": Decimal(1)}
+        llm.save_price(connection=account, model="priced", currency="EUR", by=admin, **price)
+
+        before = client.get(url("connection", account)).context["uncounted"]
+        self.set(client, account)
+        money = client.get(url("connection", account))
+        self.set(client, account, **{"cap-unit": "calls"})
+        calls = client.get(url("connection", account)).context["uncounted"]
+
+        assert (before, money.context["uncounted"], calls) == ([], ["unpriced"], [])
+        assert "so they are not asked: unpriced" in words(money)
+
+
+class TestItsState:
+    def fail(self, account, times):
+        for _time in range(times):
+            traffic().breakers.failed(account.pk, "it answered 502")
+
+    def state(self, client, account):
+        return words(client.get(url("connection", account), headers=FRAGMENT))
+
+    def test_calls_go_through(self, client, account):
+        page = client.get(url("connection", account)).content.decode()
+
+        assert "Calls go through" in page
+        assert 'id="try-again"' not in page
+        assert 'hx-trigger="every 5s"' not in page
+
+    def test_failures_are_counted(self, client, account):
+        self.fail(account, 3)
+
+        text = self.state(client, account)
+
+        assert "Calls fail The latest 3 calls failed. After 10 in a row" in text
+        assert "What went wrong last it answered 502" in text
+
+    def test_an_open_breaker_says_until_when_and_why(self, client, account):
+        self.fail(account, FAILURES)
+
+        text = self.state(client, account)
+        rows = words(client.get(reverse("connections")))
+
+        assert "Left alone for now 10 calls in a row failed, so none leaves until" in text
+        assert "Try again now" in text
+        assert "Left alone for now" in rows
+
+    def test_a_pause_and_the_distance_after_it_are_told(self, client, account):
+        traffic().limits.slow_down(rates_of(account), 40)
+
+        text = self.state(client, account)
+
+        assert "Waiting The provider asked to wait: 40 more seconds." in text
+        assert "0.1 s are left between two calls" in text
+
+    def test_a_try_that_is_answered_opens_the_way_again(self, client, account, vendor):
+        self.fail(account, FAILURES)
+
+        answer = client.post(url("connection-try", account), headers=FRAGMENT)
+
+        page = answer.content.decode()
+        assert 'id="traffic"' in page
+        assert 'hx-swap-oob="true"' in page
+        assert "Calls go through" in page
+        assert traffic().breakers.read(account.pk) == Breaker()
+
+    def test_one_call_on_its_way_is_a_state_of_its_own(self):
+        state = {"failures": 12, "since": None, "until": None, "pause": 0.0, "gap": 0.0}
+        health = Health(state="half_open", cause="it answered 502", under_way=1, **state)
+
+        found = traffic_words(health)
+
+        assert (found.label, found.is_moving) == ("Trying again", True)
+        assert found.said[-1] == "1 call is under way."

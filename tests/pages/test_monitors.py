@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from kb.drift import actions, queries
 from kb.drift.assertions import TYPES, Facts, Reason
-from kb.drift.models import DriftReport, Monitor, Run
+from kb.drift.models import Baseline, DriftReport, Monitor, Run
 from kb.drift.suggest import NAMED_PATTERNS
 from kb.forms import check_words
 from kb.forms.drift import (
@@ -129,7 +129,7 @@ class TestTheList:
             "new": 1,
             "learning": 0,
             "stable": 1,
-            "unchecked": 0,
+            "incomplete": 0,
             "over_budget": 0,
         }
         assert response.context["total"] == 3
@@ -174,22 +174,42 @@ class TestTheList:
     def test_what_could_not_be_checked_or_paid_is_counted_beside_the_states(
         self, client, author, prompt
     ):
-        poor, unchecked = make_monitor(prompt), make_monitor(prompt)
-        Monitor.objects.filter(pk=unchecked.pk).update(missed_runs=3)
-        for slot, status in ((NOW, "done"), (later(days=1), "over_budget")):
-            Run.objects.create(monitor=poor, slot=slot, status=status)
+        poor, once, often = (monitored(5, prompt=prompt) for _ in range(3))
+        nightly(poor, failure("over_budget"), later(days=1))
+        nightly(once, failure("server"), later(days=1))
+        for day in (1, 2, 3):
+            nightly(often, failure("auth"), later(days=day))
 
         pages = [
             client.get(reverse("monitors"), {"state": name})
-            for name in ("unchecked", "over_budget")
+            for name in ("incomplete", "over_budget")
         ]
 
         assert [[row.monitor for row in page.context["rows"]] for page in pages] == [
-            [unchecked],
+            [often, once],
             [poor],
         ]
-        assert (pages[0].context["total"], pages[0].context["counts"]["new"]) == (2, 2)
+        counts = pages[0].context["counts"]
+        assert {name: count for name, count in counts.items() if count} == {
+            "stable": 3,
+            "incomplete": 2,
+            "over_budget": 1,
+        }
+        text = words(pages[0])
+        assert "Could not be checked" in text
+        assert "Incomplete" in text
+        assert "The provider refused the key." in text
         assert "Over budget" in words(pages[1])
+
+    def test_a_learning_monitor_tells_how_far_it_has_come(self, client, author, prompt):
+        monitor = make_monitor(prompt, cases=yes_cases(3))
+        client.post(reverse("monitor-learn", args=[monitor.pk]))
+        monitor.refresh_from_db()
+        nightly(monitor, "yes", later(days=1))
+
+        response = client.get(reverse("monitors"), {"state": "learning"})
+
+        assert "1 of 5 nights learned" in words(response)
 
     def test_open_incidents_stand_on_top_and_the_yearly_budget_is_told(
         self, client, author, prompt
@@ -277,6 +297,48 @@ class TestThePageOfAMonitor:
         assert "The baseline is recorded" in text
         assert "The baseline comes from a single session." in text
 
+    def test_what_it_would_notice_is_said_to_be_worked_out_and_then_told(
+        self, client, author, prompt
+    ):
+        monitor = monitored(8, prompt=prompt)
+        before = show(client, monitor)
+        falls = [{"rate": 0.85, "nights": None}, {"rate": 0.6, "nights": 7}]
+        Baseline.objects.update(power={"usual": 0.9, "falls": falls})
+
+        part = client.get(
+            reverse("monitor", args=[monitor.pk]), {"part": "power"}, headers=FRAGMENT
+        )
+
+        assert "is being worked out on the answers of the baseline" in words(before)
+        assert "?part=power" in before.content.decode()
+        assert part.content.decode().lstrip().startswith('<section id="power"')
+        assert "?part=power" not in part.content.decode()
+        assert (
+            "A fall from 90% to 60% would be noticed within about 7 nights; a fall to 85% probably not."
+            in words(part)
+        )
+        assert "A change of all answers would be told on the first night" in words(part)
+
+    @pytest.mark.parametrize(
+        ("schedule", "usual", "falls", "told"),
+        [
+            ("nightly", 1.0, {0.95: 1}, "Even a fall from 100% to 95% would be noticed on the"),
+            ("weekly", 1.0, {0.95: 3}, "to 95% would be noticed within about 3 runs."),
+            ("weekly", 1.0, {0.95: None, 0.9: 1}, "with the first run; a fall to 95% probably not"),
+            ("nightly", 1.0, {0.5: None, 0.0: None}, "from 100% to 0% might go unnoticed for 21"),
+            ("nightly", None, {}, "No check has judged the answers of the baseline"),
+            ("nightly", 0.0, {}, "None of the baseline’s answers passes all its checks"),
+        ],
+    )
+    def test_what_it_would_notice_is_told_in_its_own_runs(
+        self, client, author, prompt, schedule, usual, falls, told
+    ):
+        monitor = monitored(2, prompt=prompt, schedule=schedule)
+        kept = [{"rate": rate, "nights": nights} for rate, nights in falls.items()]
+        Baseline.objects.update(power={"usual": usual, "falls": kept})
+
+        assert told in words(show(client, monitor))
+
     def test_a_fall_is_told_with_its_numbers_and_its_chance(self, client, author, prompt):
         monitor = monitored(10, prompt=prompt)
         rerun(monitor, "no", later(days=1))
@@ -335,7 +397,8 @@ class TestThePageOfAMonitor:
         text = words(show(client, monitor))
 
         assert "The answers are as they were 0% of the answers" in text
-        assert "With 2 test cases one night alone proves nothing" in text
+        assert "A change of all answers would be told on night 5." in text
+        assert "one night alone proves nothing, several have to add up" in text
 
     def test_learning_tells_how_far_it_has_come(self, client, author, prompt):
         monitor = make_monitor(prompt, cases=yes_cases(3))
@@ -898,7 +961,7 @@ class TestSettingUp:
 
         page = response.content.decode()
         assert page.lstrip().startswith('<div id="cases"')
-        assert 'hx-swap-oob="true"' in page
+        assert 'hx-swap-oob="innerHTML:#effort"' in page
         assert "2 calls a run" in words(response)
 
     @pytest.mark.parametrize(
@@ -1032,8 +1095,47 @@ class TestSettingUp:
         )
 
         text = words(response)
-        # 365.25 / 12 nights a month, 400 tokens each at 100 € a million.
-        assert "About €1.22 a month, and €0.20 once." in text
+        # 365.25 / 12 nights a month and 6 % of second looks, 400 tokens each at 100 € a million.
+        assert "€1.29 a month €0.20 once, for the baseline Night 5" in text
+
+    @pytest.mark.parametrize(
+        ("cases", "schedule", "repeats", "figures", "says"),
+        [
+            (1, "nightly", "5", "5 calls once, for the baseline Night 5", "on night 5."),
+            (3, "nightly", "5", "15 calls once, for the baseline Night 1", "on the first night"),
+            (3, "weekly", "5", "15 calls once, for the baseline Run 1", "with the first run"),
+            (2, "nightly", "10", "20 calls once, for the baseline Night 1", "on the first night"),
+            (1, "nightly", "1", "1 call once, for the baseline Not soon", "unnoticed for 21 runs"),
+            (1, "manual", "", "5 calls once, for the baseline Run 5", "none by itself"),
+            (1, "custom", "900", "5 calls once, for the baseline Run 5", "none by itself"),
+        ],
+    )
+    def test_cases_schedule_and_baseline_change_what_can_be_seen(
+        self, client, author, prompt, cases, schedule, repeats, figures, says
+    ):
+        more = {f"case-{number}-name": "another" for number in range(1, cases)}
+
+        response = client.post(
+            self.url(prompt),
+            typed(do="count", schedule=schedule, repeats=repeats, **more),
+            headers=FRAGMENT,
+        )
+
+        text = words(response)
+        assert figures in text
+        assert says in text
+
+    def test_the_baseline_has_as_many_answers_as_were_chosen(self, client, author, prompt):
+        client.post(self.url(prompt), typed(repeats="8"))
+
+        assert Monitor.objects.get().baseline_repeats == 8
+
+    @pytest.mark.parametrize("repeats", ["0", "21", "five", ""])
+    def test_a_number_of_answers_that_is_none_is_refused(self, client, author, prompt, repeats):
+        response = client.post(self.url(prompt), typed(repeats=repeats))
+
+        assert response.status_code == 422
+        assert [goal for goal, *_ in response.context["setup"].problems] == ["id_repeats"]
 
     def test_it_begins_with_what_the_person_filled_in_last(self, client, author, prompt):
         make_target()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 
 from asgiref.sync import async_to_sync
 
@@ -22,7 +24,8 @@ from kb.drift.models import DriftReport, Incident, Monitor, Run
 from kb.drift.trial_models import Trial, TrialAnswer
 from kb.finding.actions import save_search
 from kb.finding.models import SavedSearch
-from kb.llm.models import Connection, Target
+from kb.llm import actions as llm
+from kb.llm.models import Cap, Connection, Retirement, Target
 from kb.notifications.models import Notification
 from kb.prompts import actions as prompts
 from kb.prompts.models import Prompt
@@ -85,6 +88,10 @@ class Company:
     target: Target
     idle: Connection
     """A connection no monitor uses."""
+    cap: Cap
+    retirement: Retirement
+    other: Target
+    """Another model than that of the monitors."""
     tokens: Mapping[str, ApiToken]
     notifications: Mapping[str, Notification]
     searches: Mapping[str, SavedSearch]
@@ -117,6 +124,8 @@ def build() -> Company:
     connection = make_connection(by=admin, name="Simulated")
     target, second = make_target(connection), make_target(connection, "simulated-drift-degrade")
     idle = make_connection(by=admin, name="Idle")
+    cap = llm.save_cap(by=admin, period="month", unit="calls", most=Decimal(1_000), connection=idle)
+    retirement = llm.save_retirement(model="gone", retires=date(2027, 1, 1), by=admin)
     things = {state: _things(state, people, legal, (target, second)) for state in WORDS}
     wish = community.make_wish(
         title="A wish", text="", language="en", department=None, by=author, now=NOW
@@ -145,6 +154,9 @@ def build() -> Company:
         target.connection,
         target,
         idle,
+        cap,
+        retirement,
+        second,
         tokens,
         notifications,
         searches,

@@ -141,6 +141,8 @@ _CONNECTION = {
     "max_tokens_field": "max_tokens",
     "seed_field": "seed",
 }
+_CAP = {"cap-most": "40", "cap-unit": "EUR", "cap-period": "day"}
+_RETIREMENT = {"model": "old-model", "connection": "all", "retires": "2027-03-01"}
 _PASSWORDS = {"password1": "kettle-comet-violin", "password2": "kettle-comet-violin"}
 
 
@@ -255,7 +257,13 @@ PAGES: Mapping[str, Route] = {
     "incidents": Route(page()),
     "incident": on("incident", page(right="read")),
     "spending": Route(page(right="admin")),
+    "cap-save": Route(post("admin", **_CAP, **{"cap-scope": "company"})),
+    "cap-delete": fixed(post("admin"), "cap"),
     "model-calendar": Route(page()),
+    "retirement-new": Route(form("admin", **_RETIREMENT)),
+    "retirement-edit": fixed(form("admin", **_RETIREMENT), "retirement"),
+    "retirement-delete": fixed(post("admin"), "retirement"),
+    "monitor-compare": on("monitor", form("try", **{"with": lambda c, t: c.other.pk})),
     "monitor-accept": on("monitor", post("edit", note="Fine.")),
     "monitor-pause": on("monitor", post("edit", on="0")),
     "monitor-delete": on("monitor", form("edit")),
@@ -269,6 +277,9 @@ PAGES: Mapping[str, Route] = {
     "connection-delete": fixed(form("admin"), "idle"),
     "connection-target": fixed(post("admin", **{"target-model": "simulated-stable"}), "idle"),
     "connection-prices": fixed(post("admin"), "idle"),
+    "connection-cap": fixed(
+        post("admin", **_CAP, **{"cap-scope": lambda c, t: f"connection-{c.idle.pk}"}), "idle"
+    ),
     "connection-models": fixed(page(right="admin"), "idle"),
     "connection-try": fixed(post("admin", 200), "idle"),
     # People, whose addresses carry the number of one

@@ -2,8 +2,17 @@ import math
 
 import pytest
 
+from kb.drift import planner
 from kb.drift.answers import Sample
-from kb.drift.planner import LONGEST_LOOK_AHEAD, SPARE_CALLS, nights_to_notice, plan
+from kb.drift.planner import (
+    LONGEST_LOOK_AHEAD,
+    SPARE_CALLS,
+    Fall,
+    falls,
+    nights_to_notice,
+    plan,
+    usual_rate,
+)
 from kb.drift.verdict import CaseCounts
 from kb.drift.watch import Memory, Night, Policy, confirm, judge
 
@@ -104,6 +113,16 @@ def test_a_notice_is_no_alarm():
     assert plan(cases=4, policy=Policy(baseline_samples=2)).nights_to_full_change is None
 
 
+def test_more_cases_than_a_night_needs_to_be_clear_are_promised_the_same():
+    assert plan(cases=50, policy=Policy()).nights_to_full_change == 1
+
+
+def test_a_library_that_grows_below_the_least_changes_no_plan():
+    small, larger = (Policy(looks_a_year=count * 365.0) for count in (1, 200))
+
+    assert plan(cases=2, policy=small) == plan(cases=2, policy=larger)
+
+
 # --- by playing it -----------------------------------------------------------------------------
 
 
@@ -163,3 +182,39 @@ def test_a_fall_to_a_higher_rate_is_refused_with_the_rate_there_is():
         nights_to_notice(
             [CaseCounts(1, 1, 2), CaseCounts(2, 9, 9)], rate=0.8, policy=Policy(), seed=1
         )
+
+
+# --- ever larger falls -------------------------------------------------------------------------
+
+
+def played(monkeypatch, nights):
+    """The nights that each rate takes, decided here."""
+    monkeypatch.setattr(
+        planner, "nights_to_notice", lambda _baseline, *, rate, **_more: nights.get(rate)
+    )
+
+
+def test_falls_grow_up_to_the_first_that_is_noticed(monkeypatch):
+    played(monkeypatch, {0.7: 6, 0.6: 3, 0.4: 1, 0.0: 1})
+
+    found = list(falls(passing(2), policy=Policy(), seed=1))
+
+    assert found == [Fall(0.85, None), Fall(0.8, None), Fall(0.7, 6)]
+
+
+def test_a_rate_never_falls_below_nothing(monkeypatch):
+    played(monkeypatch, {})
+
+    found = list(falls(passing(2, 2), policy=Policy(), seed=1))
+
+    assert [fall.rate for fall in found] == [0.15, 0.1, 0.0]
+
+
+@pytest.mark.parametrize("baseline", [[], [CaseCounts(0, 0, 0)], passing(2, 0)])
+def test_where_nothing_passes_nothing_can_fall(baseline):
+    assert list(falls(baseline, policy=Policy(), seed=1)) == []
+
+
+def test_each_case_counts_once_in_the_usual_rate():
+    assert usual_rate([CaseCounts(1, 1, 2), CaseCounts(2, 9, 9), CaseCounts(3, 0, 0)]) == 0.75
+    assert usual_rate([CaseCounts(1, 0, 0)]) is None

@@ -10,13 +10,6 @@ from tests.pages.reruns import monitored, rerun
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize(
-    ("cases", "answers", "sees"), [(0, 5, False), (2, 5, False), (3, 5, True), (10, 1, True)]
-)
-def test_few_cases_need_several_nights(cases, answers, sees):
-    assert queries.sees_in_a_night(cases, answers) is sees
-
-
 def test_histories_are_the_history_of_each():
     monitors = [monitored(count=1), monitored(count=1)]
     for day, monitor in enumerate([*monitors, monitors[0]], start=1):
@@ -43,12 +36,13 @@ def test_what_a_monitor_asks_of_a_model_is_counted_and_priced():
         make_prompt(), target, lengths=[4_000, 8_000], schedule="monthly", repeats=5
     )
 
-    # 3,000 tokens read at 4 € a million, twice 400 written at 10 €: 0.012 + 0.008 €.
+    # 3,000 tokens read at 4 € a million, twice 400 written at 10 €: 0.012 + 0.008 €, and 6 % more
+    # a month for second looks.
     assert found == queries.Effort(
         calls_a_run=2,
-        calls_a_month=2.0,
+        calls_a_month=2.12,
         calls_of_baseline=10,
-        cost_a_month=Decimal("0.020"),
+        cost_a_month=Decimal("0.02120"),
         cost_of_baseline=Decimal("0.100"),
         currency="EUR",
         output_tokens=400,
@@ -56,7 +50,9 @@ def test_what_a_monitor_asks_of_a_model_is_counted_and_priced():
     )
 
 
-@pytest.mark.parametrize(("schedule", "calls"), [("manual", 0.0), ("soon", 0.0), ("hourly", 730.5)])
+@pytest.mark.parametrize(
+    ("schedule", "calls"), [("manual", 0.0), ("soon", 0.0), ("hourly", 774.33)]
+)
 def test_what_is_never_due_asks_nothing(schedule, calls):
     found = queries.effort(make_prompt(), None, lengths=[10], schedule=schedule, repeats=5)
 
