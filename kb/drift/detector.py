@@ -165,6 +165,8 @@ def look(
         return Look(1.0, float(rng.random()), {}, tuple(chances_of_cases), smallest, 1, True)
     most = _ways_of_a_case(len(varying), alpha)
     stack = _stacked(*_tables(varying, most, reader, rng))
+    if stack.width == 0:  # they differ in nothing but which verdicts are missing
+        return Look(1.0, float(rng.random()), {}, tuple(chances_of_cases), smallest, 1, True)
     for (place, _case, _kinds_of_case), table in zip(varying, stack.tables, strict=True):
         alone = _stacked([table], stack.channels)
         statistics = alone.statistics(alone.tables[0].values)
