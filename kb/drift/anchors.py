@@ -323,7 +323,10 @@ def _finish(look: AnchorLook, *, now: datetime) -> None:
         seed=zlib.crc32(f"judge {judge.pk} {session}".encode()),
     )
     verdict = _VERDICTS[found.verdict]
-    _mine_ended(look).update(verdict=verdict, p=found.p, facts=_facts(earlier, tonight))
+    # A change is told against what was before it was suspected.
+    since = found.memory.drift.since if found.memory.drift else session
+    before = {pk: [one for one in rows if one.session < since] for pk, rows in earlier.items()}
+    _mine_ended(look).update(verdict=verdict, p=found.p, facts=_facts(before, tonight))
     _settle(judge, look, verdict, found, now)
 
 

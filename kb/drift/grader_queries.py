@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
-from kb.drift.assertions import MODEL_TYPES, Assertion
-from kb.drift.grader_models import Grader
+from accounts.models import User
+from kb.core.errors import NotAllowed, NotFound
+from kb.drift.assertions import MODEL_TYPES, NEGATION, Assertion
+from kb.drift.grader_models import AnchorLook, Grader
 from kb.drift.grading import RUBRIC, SIMILAR
-from kb.drift.models import Completion
+from kb.drift.models import Completion, Monitor, Run, TestCase
+from kb.llm import rules as llm_rules
+from kb.llm.models import Expense, Target
+from kb.llm.queries import embedding_targets, targets
 
 TYPES: Mapping[str, str] = {Grader.Role.JUDGE: RUBRIC, Grader.Role.EMBEDDINGS: SIMILAR}
 """Role to the type of rule it judges by."""
@@ -95,3 +102,118 @@ def need_not_wait(now: datetime) -> Q:
         return Q()
     free = Q(awaits_judge=False) | Q(finished__lte=now - HELD_AT_MOST)
     return free if judge.looked is None else free | Q(finished__lte=judge.looked)
+
+
+# --- For those who choose ---------------------------------------------------------------------
+
+
+def role_named(person: User, role: str) -> str:
+    """A role out of an address. Raises NotAllowed for who may not choose, NotFound."""
+    must_see(person)
+    if role not in TYPES:
+        raise NotFound(_("There is no “%(role)s” here.") % {"role": role})
+    return role
+
+
+def must_see(person: User) -> None:
+    """Refuse who may not choose the models that judge. Raises NotAllowed."""
+    if not llm_rules.can_manage(person):
+        raise NotAllowed(
+            _("Only a company-wide administrator can choose the models that judge answers.")
+        )
+
+
+def candidates(role: str) -> QuerySet[Target]:
+    """The targets that can be chosen for a role."""
+    return targets() if role == Grader.Role.JUDGE else embedding_targets()
+
+
+def monitors_with(type: str) -> int:
+    """How many monitors have a rule of this type, negated or not."""
+    has_rule = Q(assertions__contains=[{"type": type}]) | Q(
+        assertions__contains=[{"type": f"{NEGATION}{type}"}]
+    )
+    cases = TestCase.objects.filter(has_rule, is_retired=False)
+    return Monitor.objects.filter(pk__in=cases.values("monitor")).count()
+
+
+MOST_LOOKS_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How the judge is watched: its anchors, the looks at them, and how far it has learned."""
+
+    judge: Grader
+    anchors: int
+    prompts: int
+    """Prompts its anchors are answers to."""
+    looks: Sequence[AnchorLook]
+    """The latest first; those under way left out."""
+    learned: int
+
+
+def watched(judge: Grader) -> Watched:
+    """The state of the watch over a judge (three queries)."""
+    looks = list(judge.looks.filter(finished__isnull=False)[:MOST_LOOKS_SHOWN])
+    anchors = list(judge.anchors.values_list("completion__case__monitor__prompt", flat=True))
+    told = [look for look in looks if look.verdict != AnchorLook.Verdict.INCOMPLETE]
+    return Watched(judge, len(anchors), len(set(anchors)), looks, len(told))
+
+
+# --- For those who read a run -----------------------------------------------------------------
+
+
+def judges_of(run: Run) -> list[Target]:
+    """The models that judged answers of a run."""
+    names = {
+        name
+        for graders in run.completions.exclude(judged=None).values_list("graders", flat=True)
+        for name in graders.values()
+    }
+    ids = {int(name.partition(".")[0]) for name in names}
+    return list(
+        Target.objects.filter(graders__in=ids)
+        .select_related("connection")
+        .distinct()
+        .order_by("pk")
+    )
+
+
+def spent(reference: str) -> list[Expense]:
+    """What was booked under a reference."""
+    return list(Expense.objects.filter(reference=reference).order_by("pk"))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Of the checks that a model decides in one run: how many were judged, and why others were not.
+
+    ``reasons`` counts by the code of kb.drift.assertions.Reason and, for a model that could not be
+    asked, the kind of the error.
+    """
+
+    judged: int
+    reasons: Mapping[tuple[str, str], int]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.judged + sum(self.reasons.values())
+
+
+def tally(run: Run) -> Tally:
+    """How the checks by a model went in a run; answers that were none are left out."""
+    judged, reasons = 0, Counter[tuple[str, str]]()
+    rows = run.completions.filter(outcome=Completion.Outcome.ANSWERED)
+    for items, verdicts, why in rows.values_list("case__assertions", "verdicts", "not_judged"):
+        for place, item in enumerate(items):
+            if str(item.get("type")).removeprefix(NEGATION) not in MODEL_TYPES:
+                continue
+            if place < len(verdicts) and verdicts[place] is not None:
+                judged += 1
+                continue
+            reason = (why[place] if place < len(why) else None) or {}
+            kind = str(reason.get("params", {}).get("kind", ""))
+            reasons[str(reason.get("code", "")), kind] += 1
+    return Tally(judged, reasons)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import cast
 
 from asgiref.sync import sync_to_async
@@ -20,9 +21,20 @@ from django.db.models import QuerySet, Sum
 from kb.drift import assertions, grader_queries
 from kb.drift.assertions import MODEL_TYPES, Assertion, Facts, Reason, Verdict
 from kb.drift.grader_models import Grader, RememberedVote
-from kb.drift.grading import RUBRIC, SIMILAR, Asking, Bench, Graders, Memory, Question, Said, grade
+from kb.drift.grading import (
+    RUBRIC,
+    SIMILAR,
+    VOTES,
+    Asking,
+    Bench,
+    Graders,
+    Memory,
+    Question,
+    Said,
+    grade,
+)
 from kb.drift.models import Completion, Run, TestCase
-from kb.llm import clients, spending
+from kb.llm import clients, forecast, spending
 from kb.llm.base import (
     EmbeddingRequest,
     Embeddings,
@@ -36,6 +48,8 @@ from kb.llm.base import (
 from kb.llm.models import Connection, Expense
 from kb.llm.queries import price_of
 
+QUESTION_TOKENS = 220
+"""Of what a judge is sent besides the requirement and the answer."""
 JUDGING = ":judging"
 """Ends the reference of what judging cost: run:12:judging."""
 USUAL_VOTE_TOKENS = 100
@@ -215,6 +229,54 @@ def forget_votes() -> int:
     names = [row.name for row in grader_queries.in_use().values()]
     gone, _rows = RememberedVote.objects.exclude(grader__in=names).delete()
     return gone
+
+
+# --- What it will cost ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What judging the answers of one run takes: calls, and money where a price is known.
+
+    ``cost`` is None as soon as the price of a model that is asked is not known, or the two have
+    different currencies.
+    """
+
+    votes: int
+    vectors: int
+    cost: Decimal | None
+    currency: str
+
+
+def effort(rules: Sequence[tuple[str, int]], *, answer_tokens: int) -> Effort:
+    """What judging takes by these rules, given as type and characters of the value.
+
+    Each stands for one answer of a run. What was judged before is not paid for again; this is the
+    most it can be.
+    """
+    rows = grader_queries.in_use()
+    lengths = {type: [length for name, length in rules if name == type] for type in MODEL_TYPES}
+    sums = []
+    for type, row in rows.items():
+        if not lengths[type]:
+            continue
+        price = price_of(row.target)
+        read = forecast.tokens_in(lengths[type]) + answer_tokens * len(lengths[type])
+        written = 0
+        if type == RUBRIC:
+            read = (read + QUESTION_TOKENS * len(lengths[type])) * VOTES
+            written = round(usual_vote_tokens(row) * VOTES * len(lengths[type]))
+        cost = clients.cost(price, read, written)
+        sums.append((cost, price.currency if price else ""))
+    currencies = {currency for _cost, currency in sums}
+    known = [cost for cost, _currency in sums if cost is not None]
+    is_known = len(known) == len(sums) and len(currencies) == 1
+    return Effort(
+        votes=VOTES * len(lengths[RUBRIC]),
+        vectors=len(lengths[SIMILAR]),
+        cost=sum(known, Decimal(0)) if is_known else None,
+        currency=currencies.pop() if is_known else "",
+    )
 
 
 # --- Answers of runs --------------------------------------------------------------------------

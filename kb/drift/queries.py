@@ -347,6 +347,12 @@ def latest_report(monitor: Monitor) -> DriftReport | None:
     )
 
 
+def last_done(monitor: Monitor) -> Run | None:
+    """The newest run with answers that has been compared, or accepted."""
+    done = monitor.runs.filter(status=Run.Status.DONE, assessed__isnull=False)
+    return done.select_related("report").order_by("-slot", "-pk").first()
+
+
 def run_under_way(monitor: Monitor) -> Run | None:
     """The run of this monitor that waits or works, if any; there is one at most."""
     under_way = [Run.Status.QUEUED, Run.Status.RUNNING]

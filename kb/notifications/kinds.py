@@ -139,7 +139,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "judge_changed",
             gettext_lazy("The model that judges answers has changed"),
-            gettext_lazy("You administrate the company."),
+            gettext_lazy("You are an administrator of Retex."),
             _judge_changed,
             is_mailed=True,
         ),

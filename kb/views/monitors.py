@@ -28,6 +28,7 @@ from kb.prompts import rules as prompt_rules
 from kb.prompts.models import PromptVersion
 from kb.tasks import drift as tasks
 from kb.views import drift_words as words
+from kb.views import judging_words
 from kb.views.charts import Chart, likeness_chart, pass_rate_chart
 from kb.views.fragments import wants_fragment
 from kb.views.incidents import open_incidents
@@ -186,6 +187,7 @@ def _monitor_context(person: User, found: Monitor) -> dict[str, Any]:
         "incident": _open_incident(person, report),
         "last": nights[-1] if nights else None,
         "last_trouble": _trouble_of(nights[-1]) if nights else None,
+        "judging": judging_words.notes_on(found),
         "changed": [_compared(change, version) for change in changed[:MOST_COMPARED]],
         "changed_count": len(changed),
         "unchanged": [change for change in changes if not change.is_changed],

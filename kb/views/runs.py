@@ -21,6 +21,7 @@ from kb.llm import queries as llm
 from kb.llm import rules as llm_rules
 from kb.prompts.models import PromptVersion
 from kb.views import drift_words as words
+from kb.views import judging_words
 from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
 
@@ -118,6 +119,7 @@ def _run_context(person: User, found: Run, *, whole_case: str) -> dict[str, Any]
         "totals": totals,
         "median": words.seconds(totals.median_ms),
         "cost": words.money(found.cost, drawing.currency),
+        "judged": judging_words.judged(found) if is_ended else None,
         "cases": [drawing.case(case, case_rows) for case, case_rows in answers],
         "can_change": can_change,
         "can_manage": llm_rules.can_manage(person),

@@ -70,6 +70,7 @@ PAGES = {
     "department": ("admin", "/departments/{department}/"),
     "connections": ("admin", "/connections/"),
     "connection-new": ("admin", "/connections/new/"),
+    "graders": ("admin", "/connections/graders/"),
     "connection": ("admin", "/connections/{connection}/"),
     "connection-edit": ("admin", "/connections/{connection}/edit/"),
     "connection-delete": ("admin", "/connections/{connection}/delete/"),
@@ -91,6 +92,7 @@ NO_PAGES = {
         *("run-cancel", "connection-switch", "connection-target", "connection-prices"),
         *("connection-try", "account_confirm_login_code", "monitor-learn", "example-remove"),
         *("trial-cancel", "trial-delete", "trial-keep"),
+        *("grader-choose", "grader-try", "judge-accept"),
         *("search-missed", "search-change", "search-delete"),
     },
     "part of another page": {

@@ -16,7 +16,7 @@ from accounts.models import ApiToken, Department, User
 from kb.community import actions as community
 from kb.community.models import Comment, FollowUp, Retrospective, Wish
 from kb.drift import actions as drift
-from kb.drift import trials
+from kb.drift import graders, trials
 from kb.drift.actions import CaseFields
 from kb.drift.models import DriftReport, Incident, Monitor, Run
 from kb.drift.trial_models import Trial, TrialAnswer
@@ -117,6 +117,7 @@ def build() -> Company:
     connection = make_connection(by=admin, name="Simulated")
     target, second = make_target(connection), make_target(connection, "simulated-drift-degrade")
     idle = make_connection(by=admin, name="Idle")
+    graders.choose_grader(role="judge", target=target, by=admin, now=NOW)
     things = {state: _things(state, people, legal, (target, second)) for state in WORDS}
     wish = community.make_wish(
         title="A wish", text="", language="en", department=None, by=author, now=NOW

@@ -275,7 +275,7 @@ class TestWhoMay:
             graders.accept_judge(by=make_admin(), now=NOW)
 
     def test_a_grader_that_ends_takes_its_look_along(self):
-        grader, _monitor, _now = begun()
+        begun()
         pk = anchors.queue_due_look(now=later(days=2))
         claimed = anchors.claim(pk, now=later(days=2))
         graders.remove_grader(role="judge", by=make_admin(), now=later(days=2))
