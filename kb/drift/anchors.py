@@ -409,7 +409,7 @@ def _facts(earlier: _Pool, tonight: _Pool) -> dict[str, Any]:
         "anchors": sum(bool(samples) for samples in tonight.values()),
         "moved": sum(_mostly(tonight[pk]) != _mostly(earlier[pk]) for pk in both),
         "yes_before": _share_of_yes([earlier[pk] for pk in both]),
-        "yes_now": _share_of_yes([tonight[pk] for pk in both]),
+        "yes_now": _share_of_yes([samples for samples in tonight.values() if samples]),
     }
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from kb.drift.grader_models import Grader
 from kb.forms.llm import parameters_text
 from kb.llm.models import Target
+
+_LABELS: Mapping[str, str | Promise] = {
+    Grader.Role.JUDGE: gettext_lazy("The model that judges"),
+    Grader.Role.EMBEDDINGS: gettext_lazy("The model that makes the vectors"),
+}
 
 
 class GraderForm(forms.Form):
     """The target for one role; clean data holds it, or None for nobody."""
 
-    target = forms.ChoiceField(label=gettext_lazy("Model"), required=False)
+    target = forms.ChoiceField(required=False)
 
     def __init__(
         self, role: str, targets: Iterable[Target], chosen: Target | None, data: Any = None
@@ -28,6 +35,7 @@ class GraderForm(forms.Form):
             self.targets.setdefault(str(chosen.pk), chosen)
         field = self.fields["target"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - it is declared above
+        field.label = str(_LABELS[role])
         named = [(pk, _named(target)) for pk, target in self.targets.items()]
         field.choices = [("", _("nobody: such checks are not judged")), *named]
 

@@ -96,12 +96,19 @@ class Check:
     seen: str
 
 
-def checks_of(case: TestCase, answer: Completion) -> list[Check]:
-    """The rules of a case with the verdicts on one of its answers and what can be seen in it."""
+def checks_of(case: TestCase, answer: Completion, *, is_doubted: bool = False) -> list[Check]:
+    """The rules of a case with the verdicts on one of its answers and what can be seen in it.
+
+    `is_doubted`: the word of the judge was left aside when its run was compared.
+    """
     found = []
     for place, (item, has_passed) in enumerate(zip(case.assertions, answer.verdicts, strict=False)):
         rule = assertions.parse(item)
         why = answer.not_judged[place] if place < len(answer.not_judged) else None
+        if is_doubted and rule.type == grading.RUBRIC and has_passed is not None:
+            left_aside = _("The judging model is in doubt, so its word is left aside.")
+            found.append(Check(rule_words(rule), None, left_aside))
+            continue
         found.append(Check(rule_words(rule), has_passed, _seen(rule, has_passed, answer, why)))
     return found
 

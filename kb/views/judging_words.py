@@ -99,19 +99,13 @@ def _on_run(run: Run) -> Iterator[Note]:
             % {"n": whole(count), "total": whole(counted.total)},
             said,
         )
-    if run_doubt(run) == "unchecked":
+    if queries.doubt_of(run) == "unchecked":
         yield Note(
             _(
                 "The last run was compared without the word of the judge: it saw a change, and could not be looked at itself in time."
             ),
             _("The next run decides."),
         )
-
-
-def run_doubt(run: Run) -> str:
-    """Why the word of the judge was left aside when a run was compared; '' when it was not."""
-    report = getattr(run, "report", None)
-    return str(report.facts.get("without_judge", "")) if report is not None else ""
 
 
 _DOUBTS: Mapping[str, str | Promise] = {
@@ -145,5 +139,5 @@ def judged(run: Run) -> Judged:
         models=[target.model for target in grader_queries.judges_of(run)],
         calls=sum(one.calls for one in spent),
         cost=" + ".join(costs),
-        doubt=_DOUBTS.get(run_doubt(run), ""),
+        doubt=_DOUBTS.get(queries.doubt_of(run), ""),
     )

@@ -171,6 +171,7 @@ def _monitor_context(person: User, found: Monitor) -> dict[str, Any]:
     changes = queries.case_changes(report.run) if report else []
     changed = [change for change in changes if change.is_changed]
     version = found.version
+    is_doubted = report is not None and bool(queries.doubt_of(report.run))
     return {
         "state": queries.state_of(found),
         "is_unchecked": queries.is_unchecked(found),
@@ -188,7 +189,9 @@ def _monitor_context(person: User, found: Monitor) -> dict[str, Any]:
         "last": nights[-1] if nights else None,
         "last_trouble": _trouble_of(nights[-1]) if nights else None,
         "judging": judging_words.notes_on(found),
-        "changed": [_compared(change, version) for change in changed[:MOST_COMPARED]],
+        "changed": [
+            _compared(change, version, is_doubted=is_doubted) for change in changed[:MOST_COMPARED]
+        ],
         "changed_count": len(changed),
         "unchanged": [change for change in changes if not change.is_changed],
         **_charts(found, nights),
@@ -275,14 +278,14 @@ def _trouble_of(night: queries.Night) -> words.Trouble | None:
     return None
 
 
-def _compared(change: queries.CaseChange, version: PromptVersion) -> Compared:
+def _compared(change: queries.CaseChange, version: PromptVersion, *, is_doubted: bool) -> Compared:
     old = change.baseline_answer.text[:LONGEST_SHOWN] if change.baseline_answer else ""
     new = change.answer.text[:LONGEST_SHOWN] if change.answer else ""
     then, now = _side_by_side(old, new)
     return Compared(
         change=change,
         values=words.values_of(change.case, version),
-        failed=_failed_checks(change.case, change.answer),
+        failed=_failed_checks(change.case, change.answer, is_doubted=is_doubted),
         then=then,
         now=now,
     )
@@ -307,10 +310,12 @@ def _side_by_side(old: str, new: str) -> tuple[list[words.Stretch], list[words.S
     )
 
 
-def _failed_checks(case: TestCase, answer: Completion | None) -> list[words.Check]:
+def _failed_checks(
+    case: TestCase, answer: Completion | None, *, is_doubted: bool
+) -> list[words.Check]:
     if answer is None:
         return []
-    checks = words.checks_of(case, answer)
+    checks = words.checks_of(case, answer, is_doubted=is_doubted)
     return [check for check in checks if check.has_passed is False]
 
 

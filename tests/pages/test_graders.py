@@ -97,7 +97,7 @@ class TestChoosing:
             "Saved. Try it once; usual answers are judged anew with the next run of each monitor."
         ]
         assert "gpt-x" in page
-        assert "by Hélène Admin" in page
+        assert "Hélène Admin" in page
         assert (
             "It is not watched yet. That begins in the first night after it has judged 10" in page
         )

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import translation
 
 from accounts.models import AuditEntry
-from kb.drift import anchors, assessing, graders, judging, runs
+from kb.drift import anchors, assessing, graders, judging, queries, runs
 from kb.drift.grader_models import Grader
 from kb.drift.models import Monitor, Run
 from kb.notifications.models import Notification
@@ -188,6 +188,8 @@ class TestAChangedJudge:
 
         assert run.report.facts["without_judge"] == "suspect"
         assert run.report.pass_rate is None
+        assert (queries.pass_rate(run), queries.history(monitor, 1)[0].pass_rate) == (None, None)
+        assert {(c.passed, c.judged) for c in queries.case_changes(run)} == {(0, 0)}
 
 
 class TestPromptsAreNotBlamed:
