@@ -31,7 +31,8 @@ class Grader(models.Model):
         CHANGED = "changed", _("Changed")
 
     role = models.CharField(max_length=10, choices=Role)
-    target = models.ForeignKey(Target, models.PROTECT, related_name="graders")
+    target = models.ForeignKey(Target, models.CASCADE, related_name="graders")
+    """Kept from deletion while in use by kb.llm.actions.delete_connection; one that ended goes along."""
     chosen_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )

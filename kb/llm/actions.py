@@ -35,6 +35,8 @@ LARGEST_CAP = Decimal("999999999999.99")
 LATEST_RETIREMENT = date(2100, 1, 1)
 EMBEDDERS = frozenset({"openai_compatible", SIMULATED})
 """Providers whose dialect has embeddings."""
+_JUDGES = Q(graders__isnull=False, graders__ended=None)
+"""Targets that somebody has chosen to judge answers."""
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _RESERVED = OPENAI_RESERVED | ANTHROPIC_RESERVED
 _DEFAULT_URLS = {"openai_compatible": OPENAI_URL, "anthropic": ANTHROPIC_URL}
@@ -135,17 +137,19 @@ def save_connection(
 
 @transaction.atomic
 def delete_connection(*, connection: Connection, by: User) -> None:
-    """Remove an account no monitor depends on. Raises NotAllowed, Conflict."""
+    """Remove an account no monitor depends on and that judges nothing. Raises NotAllowed, Conflict."""
     _must_manage(by)
     label = str(connection)
+    if connection.targets.filter(_JUDGES).exists():
+        raise Conflict(
+            _("A model of “%(name)s” judges answers; choose another one first.") % {"name": label}
+        )
     try:
         connection.targets.all().delete()
         connection.delete()
     except ProtectedError as error:
         raise Conflict(
-            _(
-                "Monitors, or the choice of models that judge, still use “%(name)s”; switch it off instead, or remove them first."
-            )
+            _("Monitors still use “%(name)s”; switch it off instead, or remove them first.")
             % {"name": label}
         ) from error
     audit.record(action="connection.deleted", target=label, by=by)
@@ -210,8 +214,7 @@ def save_target(
 
 def _change_kind(target: Target, *, is_embedding: bool) -> None:
     """Correct what a model was entered as, while nothing depends on it. Raises Invalid."""
-    uses = Q(monitors__isnull=False) | Q(graders__isnull=False)
-    if Target.objects.filter(uses, pk=target.pk).exists():
+    if Target.objects.filter(_JUDGES | Q(monitors__isnull=False), pk=target.pk).exists():
         said = (
             _("“%(model)s” is in use as a model that answers prompts.")
             if is_embedding

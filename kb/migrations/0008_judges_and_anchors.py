@@ -139,7 +139,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='grader',
             name='target',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='graders', to='kb.target'),
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='graders', to='kb.target'),
         ),
         migrations.AddField(
             model_name='anchorlook',

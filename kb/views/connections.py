@@ -165,6 +165,9 @@ def connection_delete(request: HttpRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {
         "connection": found,
         "monitor_count": queries.monitor_count(found),
+        "is_judging": any(
+            grader.target.connection_id == found.pk for grader in grader_queries.in_use().values()
+        ),
     }
     if request.method != "POST":
         return render(request, "llm/connection_delete.html", context)

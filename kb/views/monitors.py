@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 from accounts.models import Department, User
 from kb.community import rules as community_rules
-from kb.drift import actions, queries, rules
+from kb.drift import actions, judging, queries, rules
 from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
 from kb.llm import queries as llm
 from kb.llm import rules as llm_rules
@@ -257,8 +257,13 @@ def _effort(found: Monitor) -> dict[str, Any]:
         schedule=found.schedule,
         repeats=found.baseline_repeats,
     )
+    rules = [rule for case in cases for rule in judging.rules_of(case)]
+    judged = judging.effort(
+        [(rule.type, len(str(rule.value))) for rule in rules], answer_tokens=effort.output_tokens
+    )
     return {
         "case_count": len(cases),
+        "judging_calls": judged.votes + judged.vectors,
         "facts": facts,
         "sees_in_a_night": queries.sees_in_a_night(len(cases), facts.least_per_case),
         "effort": effort,

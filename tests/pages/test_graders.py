@@ -157,10 +157,16 @@ class TestChoosing:
     def test_a_connection_that_judges_cannot_be_deleted(self, client, admin):
         grader = chosen(by=admin)
 
-        page = client.post(reverse("connection-delete", args=[grader.target.connection_id]))
+        url = reverse("connection-delete", args=[grader.target.connection_id])
 
+        asked, page = client.get(url), client.post(url)
+        graders.remove_grader(role="judge", by=admin, now=NOW)
+        gone = client.post(url)
+
+        assert "judges answers, so it cannot be deleted" in words(asked)
         assert page.status_code == 409
-        assert "the choice of models that judge" in words(page)
+        assert "judges answers; choose another one first." in words(page)
+        assert (gone.status_code, Connection.objects.exists()) == (302, False)
 
     def test_a_switched_off_connection_is_told(self, client, admin):
         grader = chosen(by=admin)
