@@ -300,6 +300,11 @@ def needs_a_model(case: TestCase) -> bool:
     return not names.isdisjoint(MODEL_TYPES)
 
 
+def is_needed(run: Run) -> bool:
+    """Whether a case that the run asks has a rule that a model judges."""
+    return any(needs_a_model(case) for case in run.monitor.cases.filter(is_retired=False))
+
+
 def facts_of(row: Completion) -> Facts:
     """What is known of a stored answer besides its text."""
     return Facts(finish=row.finish or None, latency_ms=row.latency_ms, cost=row.cost)

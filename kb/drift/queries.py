@@ -31,6 +31,7 @@ from kb.drift import likenesses, severity
 from kb.drift.assessing import answers_of_each_case
 from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
 from kb.drift.reading import Reader
+from kb.drift.runs import UNDER_WAY
 from kb.drift.schedule import InvalidSchedule, looks_per_year, parse
 from kb.drift.state import RUNS_BEFORE_UNCHECKED
 from kb.drift.watch import FIRST_LEVEL
@@ -369,8 +370,7 @@ def last_done(monitor: Monitor) -> Run | None:
 
 def run_under_way(monitor: Monitor) -> Run | None:
     """The run of this monitor that waits or works, if any; there is one at most."""
-    under_way = [Run.Status.QUEUED, Run.Status.RUNNING]
-    return monitor.runs.filter(status__in=under_way).first()
+    return monitor.runs.filter(UNDER_WAY).first()
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,10 @@ MOST_CATCH_UP = 30
 """Missed slots written down as skipped after a standstill; the newest one is run."""
 
 
+UNDER_WAY = Q(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]) | Q(awaits_judge=True)
+"""Runs that have to be done with before the next of their monitor: nights are compared in order."""
+
+
 def queue_due_runs(*, now: datetime, most: int = 500) -> list[int]:
     """Write down a run for every slot that has come; returns their ids.
 
@@ -90,7 +94,7 @@ def _queue_due_run(monitor_id: int, now: datetime) -> int | None:
     if not monitor.target.connection.is_enabled:
         _insert_final(monitor, newest, Run.Status.SKIPPED, "connection_off", now)
         return None
-    if monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).exists():
+    if monitor.runs.filter(UNDER_WAY).exists():
         _insert_final(monitor, newest, Run.Status.SKIPPED, "still_running", now)
         return None
     try:
@@ -118,7 +122,7 @@ def _queue_confirmation(monitor_id: int, now: datetime) -> int | None:
         return None
     slot, monitor.confirm_at = monitor.confirm_at, None
     can_run = monitor.is_enabled and not monitor.halt and monitor.target.connection.is_enabled
-    busy = monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).exists()
+    busy = monitor.runs.filter(UNDER_WAY).exists()
     queued = None
     if monitor.baseline_id is not None and can_run and not busy:
         with suppress(IntegrityError, Conflict), transaction.atomic():
@@ -258,8 +262,10 @@ async def execute(
 
     async with kept_alive(renew) as lost:
         payer = judging.Payer(purse.department_id, judging.reference_of(run))
-        bench = await judging.bench_for(payer, access, clock=clock, deadline=deadline, gate=gate)
-        rows = await sync_to_async(judging.owed)(run, bench)
+        is_judged = await sync_to_async(judging.is_needed)(run)
+        way = access if is_judged else None
+        bench = await judging.bench_for(payer, way, clock=clock, deadline=deadline, gate=gate)
+        rows = await sync_to_async(judging.owed)(run, bench) if is_judged else []
         while (jobs or rows) and not lost.is_set():
             await asyncio.gather(*map(answer, jobs), *map(judge, rows))
             rows, jobs = [], [] if stop else await sync_to_async(_further_jobs)(run, confirm)
@@ -581,7 +587,7 @@ def queue_baseline(
 
 
 def must_be_idle(monitor: Monitor) -> None:
-    busy = monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).first()
+    busy = monitor.runs.filter(UNDER_WAY).first()
     if busy is not None:
         raise Conflict(
             _("Run %(pk)s of this monitor has not ended yet; wait for it or cancel it.")

@@ -7,7 +7,8 @@ from django.db import transaction
 from django.utils import translation
 
 from accounts.models import AuditEntry
-from kb.drift import anchors, assessing, graders, judging, queries, runs
+from kb.core.errors import Conflict
+from kb.drift import actions, anchors, assessing, graders, judging, queries, runs
 from kb.drift.grader_models import Grader
 from kb.drift.models import Monitor, Run
 from kb.notifications.models import Notification
@@ -221,6 +222,16 @@ class TestPromptsAreNotBlamed:
         assert (run.status, run.assessed, run.awaits_judge) == ("done", None, True)
         assert (monitor.status, grader.look_due) == ("stable", now)
         assert runs.unassessed_runs(now=now + timedelta(minutes=1)) == []
+
+    def test_the_next_night_waits_for_its_turn(self, alarmed):
+        _grader, monitor, run, now = alarmed
+
+        with pytest.raises(Conflict, match=f"Run {run.pk} of this monitor has not ended yet"):
+            actions.request_run(monitor=monitor, by=monitor.owner, now=now + timedelta(minutes=5))
+
+        Monitor.objects.filter(pk=monitor.pk).update(next_slot=now + timedelta(minutes=1))
+        assert runs.queue_due_runs(now=now + timedelta(minutes=5)) == []
+        assert monitor.runs.order_by("-slot").first().reason == "still_running"
 
     def test_a_judge_that_has_changed_is_in_doubt_and_the_prompt_is_as_it_was(self, alarmed):
         grader, monitor, _run, now = alarmed

@@ -471,6 +471,11 @@ class TestWhatItTakes:
         assert (judge.asked, run.report.verdict) == ([], "stable")
         assert {row.judged for row in run.completions.all()} == {None}
 
+        def never(connection):
+            raise AssertionError("Nobody opens a judge that is not needed.")
+
+        assert rerun(monitor, "yes", way=access(opens=never), now=later(days=2)).status == "done"
+
     def test_assessing_again_gives_the_same(self):
         chosen()
         monitor = monitored(3, way=access(judge=Judge("yes")))
