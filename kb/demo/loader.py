@@ -29,9 +29,11 @@ from kb.core.http import EgressPolicy, HttpClient
 from kb.demo.catalogue import CONTENT, load_catalogue, read
 from kb.drift import actions as drift
 from kb.drift import assessing as drift_assessing
+from kb.drift import graders, judging
 from kb.drift import runs as drift_runs
 from kb.drift.models import Monitor, Run
 from kb.llm import actions as llm
+from kb.llm import simulated
 from kb.llm.clients import open_provider
 from kb.llm.models import Connection
 from kb.notifications.models import Notification
@@ -359,8 +361,18 @@ class _Loader:
             provider="simulated",
             quirks={"scripts": self._scripts()},
         )
+        self._graders(connection, admin)
         for item in read("monitors.yaml"):
             self._monitor(item, connection, admin)
+
+    def _graders(self, connection: Connection, admin: User) -> None:
+        """A judge and an embeddings model, simulated like the models they judge."""
+        start = self.now - timedelta(days=BASELINE_AGE_DAYS)
+        for role, model in (("judge", simulated.STABLE), ("embeddings", simulated.VECTORS)):
+            target = llm.save_target(
+                connection=connection, model=model, by=admin, is_embedding=role == "embeddings"
+            )
+            graders.choose_grader(role=role, target=target, by=admin, now=start)
 
     def _scripts(self) -> dict[str, Any]:
         scripts = {}
@@ -416,6 +428,7 @@ class _Loader:
                     provider=open_provider(connection, http),
                     clock=lambda: run.slot,
                     confirm=drift_assessing.confirmation_wanted,
+                    access=judging.Access(lambda asked: open_provider(asked, http)),
                 )
 
         async_to_sync(ask)()
