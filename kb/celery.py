@@ -32,6 +32,7 @@ app.conf.update(
     task_routes={  # slow calls must not starve mails and indexing
         "kb.drift.run": {"queue": "models"},
         "kb.drift.run_trial": {"queue": "models"},
+        "kb.drift.look_at_judge": {"queue": "models"},
     },
     task_time_limit=300,
     task_soft_time_limit=240,
@@ -57,6 +58,16 @@ app.conf.update(
             "task": "kb.drift.measure_power",
             "schedule": 15.0,
             "options": {"expires": 30},
+        },
+        "watch-judge": {
+            "task": "kb.drift.watch_judge",
+            "schedule": 5.0,
+            "options": {"expires": 15},
+        },
+        "forget-votes": {
+            "task": "kb.drift.forget_votes",
+            "schedule": crontab(hour="3", minute="20"),
+            "options": {"expires": 3600},
         },
         "judge-models": {
             "task": "kb.drift.judge_models",

@@ -16,6 +16,7 @@ from kb.community.models import (
     WishSupport,
 )
 from kb.core.models import IdempotentAnswer
+from kb.drift.grader_models import Anchor, AnchorLook, AnchorVote, Grader, RememberedVote
 from kb.drift.models import (
     Baseline,
     Completion,
@@ -61,6 +62,9 @@ from kb.search.models import (
 
 __all__ = [
     "Addendum",
+    "Anchor",
+    "AnchorLook",
+    "AnchorVote",
     "Baseline",
     "Cap",
     "Comment",
@@ -69,6 +73,7 @@ __all__ = [
     "DriftReport",
     "Expense",
     "FollowUp",
+    "Grader",
     "IdempotentAnswer",
     "Incident",
     "KnownModel",
@@ -79,6 +84,7 @@ __all__ = [
     "Prompt",
     "PromptVersion",
     "RememberedValues",
+    "RememberedVote",
     "Reservation",
     "Retirement",
     "Retrospective",

@@ -4,8 +4,11 @@ tests/verification/test_official_sdks.py points the vendors' own clients at it, 
 adapters are tested against stays what the real services say.
 """
 
+import base64
 import json
+import struct
 import threading
+import zlib
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -197,6 +200,8 @@ def _reply_to(vendor, recorded):
         return 200, _chat_completion(vendor, recorded)
     if path.endswith("/messages"):
         return 200, _message(vendor, recorded)
+    if path.endswith("/embeddings"):
+        return 200, _embeddings(recorded)
     if path.endswith("/models"):
         return 200, _models(vendor, recorded)
     return 404, {"error": {"message": f"Unknown request URL: {path}", "code": "unknown_url"}}
@@ -223,6 +228,31 @@ def _chat_completion(vendor, recorded):
             }
         ],
     } | ({"usage": usage} if vendor.usage else {})
+
+
+def vector_of(text):
+    """Four numbers that depend on the text alone, each one that a float of 32 bits can hold."""
+    return [float(zlib.crc32(f"{place} {text}".encode()) % 1_000) / 8 for place in range(4)]
+
+
+def _embeddings(recorded):
+    given = recorded.body["input"]
+    texts = [given] if isinstance(given, str) else given
+
+    def written(vector):
+        if recorded.body.get("encoding_format") == "base64":  # what OpenAI's own client asks for
+            return base64.b64encode(struct.pack("<4f", *vector)).decode()
+        return vector
+
+    return {
+        "object": "list",
+        "model": f"{recorded.body['model']}-2026-01-01",
+        "data": [
+            {"object": "embedding", "index": place, "embedding": written(vector_of(text))}
+            for place, text in enumerate(texts)
+        ],
+        "usage": {"prompt_tokens": 9, "total_tokens": 9},
+    }
 
 
 def _message(vendor, recorded):

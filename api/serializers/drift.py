@@ -24,6 +24,8 @@ from api.serializers.fields import (
 from kb.core.errors import NotFound
 from kb.drift.actions import MOST_ASSERTIONS, MOST_BASELINE_REPEATS, MOST_CASES
 from kb.drift.assertions import TYPES
+from kb.drift.grader_queries import spent
+from kb.drift.judging import reference_of
 from kb.drift.models import Completion, DriftReport, Monitor, Run
 from kb.drift.queries import power_of
 from kb.llm.models import Target
@@ -45,6 +47,7 @@ from kb.prompts.queries import by_slug
                     "description": f"One of {', '.join(TYPES)}; each also with not- before it.",
                 },
                 "value": {"description": "What it needs: a text, a list of texts, or bounds."},
+                "threshold": {"type": "number", "description": "For the types that measure."},
             },
         },
     }
@@ -160,6 +163,9 @@ class RunRow(serializers.Serializer[Any]):
     calls = serializers.IntegerField()
     cost = serializers.FloatField(allow_null=True)
     reason = serializers.SerializerMethodField(help_text="Why it ended otherwise than done.")
+    awaits_judge = serializers.BooleanField(
+        help_text="It is compared once the judge, whose word alone tells of a drift, was looked at."
+    )
     created = Moment()
     started = Moment(allow_null=True)
     finished = Moment(allow_null=True)
@@ -239,6 +245,17 @@ class ChangedCase(serializers.Serializer[Any]):
     )
 
 
+class Judging(serializers.Serializer[Any]):
+    """What one model that judges took for the answers of a run."""
+
+    model = serializers.CharField()
+    calls = serializers.IntegerField()
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cost = serializers.FloatField(allow_null=True)
+    currency = serializers.CharField()
+
+
 class CompletionShown(serializers.Serializer[Any]):
     """One answer of the model, or why there is none."""
 
@@ -253,6 +270,9 @@ class CompletionShown(serializers.Serializer[Any]):
         child=serializers.BooleanField(allow_null=True),
         help_text="One per assertion of the case; null where it was not judged.",
     )
+    not_judged = serializers.SerializerMethodField(
+        help_text="One per assertion a model decides: why it was not judged, or null for a verdict."
+    )
     model = serializers.CharField(
         source="served_model", help_text="The model the vendor says it used."
     )
@@ -265,11 +285,22 @@ class CompletionShown(serializers.Serializer[Any]):
     error_kind = serializers.CharField()
     error = serializers.CharField()
 
+    @extend_schema_field(serializers.ListField(child=serializers.CharField(allow_null=True)))
+    def get_not_judged(self, completion: Any) -> list[str | None]:
+        """Codes such as judges_disagree; one that could not be asked is judge_away with its kind."""
+        return [why and _why(why) for why in completion.not_judged]
+
+
+def _why(why: Any) -> str:
+    kind = why["params"].get("kind")
+    return f"{why['code']}:{kind}" if kind else str(why["code"])
+
 
 class RunShown(RunRow):
     """One pass over the cases, with its answers."""
 
     changed_cases = serializers.SerializerMethodField()
+    judging = serializers.SerializerMethodField()
     facts = serializers.SerializerMethodField()
     completions = serializers.SerializerMethodField()
 
@@ -299,6 +330,21 @@ class RunShown(RunRow):
                 }
             )
         return found
+
+    @extend_schema_field(Judging(many=True))
+    def get_judging(self, run: Any) -> list[dict[str, Any]]:
+        """What the models that judge took for its answers, by model."""
+        return [
+            {
+                "model": one.model,
+                "calls": one.calls,
+                "input_tokens": one.input_tokens,
+                "output_tokens": one.output_tokens,
+                "cost": float(one.cost) if one.currency else None,
+                "currency": one.currency,
+            }
+            for one in spent(reference_of(run))
+        ]
 
     @extend_schema_field(FreeObject())
     def get_facts(self, run: Any) -> Any:

@@ -142,6 +142,9 @@ class TargetSent(Sent):
     connection = ConnectionNamed()
     model = Text(most=120)
     parameters = FreeObject(required=False)
+    is_embedding = Flag(
+        required=False, help_text="It makes vectors and answers no prompt. Left out: it answers."
+    )
 
     def shown_as(self) -> type[serializers.Serializer[Any]]:
         return TargetShown
@@ -164,4 +167,5 @@ class TargetShown(TargetBrief):
 
     connection = serializers.IntegerField(source="connection_id")
     parameters = serializers.DictField()
+    is_embedding = serializers.BooleanField(help_text="It makes vectors and answers no prompt.")
     created = Moment()

@@ -151,13 +151,13 @@ class Prices(AdminDoor):
 
 
 class Targets(AdminDoor):
-    """Models that prompts are re-run against."""
+    """Models that prompts are re-run against, or that judge what came of it."""
 
     @described("List targets", tag=TAG, answers={200: page_of(TargetShown)}, is_paged=True)
     def get(self, request: Request) -> Response:
         """The targets of connections in use."""
         queries.connections(self.person)
-        return self.page(TargetShown, queries.targets())
+        return self.page(TargetShown, queries.targets_in_use())
 
     @described(
         "Create a target",
@@ -183,7 +183,7 @@ class OneTarget(AdminDoor):
     def get(self, request: Request, pk: int) -> Response:
         """A model of a connection, with the parameters it is asked with."""
         queries.connections(self.person)
-        return Response(self.shown(TargetShown, queries.target_by_id(pk)))
+        return Response(self.shown(TargetShown, queries.any_target_by_id(pk)))
 
 
 async def _try(connection: Connection) -> Trial:

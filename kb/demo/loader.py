@@ -31,14 +31,13 @@ from kb.core.http import EgressPolicy, HttpClient
 from kb.demo.catalogue import CONTENT, load_catalogue, read
 from kb.drift import actions as drift
 from kb.drift import assessing as drift_assessing
+from kb.drift import graders, judging, trials
 from kb.drift import runs as drift_runs
-from kb.drift import trials
 from kb.drift.models import Monitor, Run
 from kb.llm import actions as llm
-from kb.llm import spending
+from kb.llm import simulated, spending
 from kb.llm.clients import open_provider
 from kb.llm.models import CALLS, Connection
-from kb.llm.simulated import DRIFTING, STABLE
 from kb.notifications.models import Notification
 from kb.prompts import actions as prompts
 from kb.prompts import template
@@ -374,9 +373,10 @@ class _Loader:
             provider="simulated",
             quirks={"scripts": self._scripts()},
         )
-        for model in (DRIFTING, STABLE):
+        for model in (simulated.DRIFTING, simulated.STABLE):
             llm.save_target(connection=connection, model=model, by=admin)
             llm.save_price(connection=connection, model=model, by=admin, **PRICE)
+        self._graders(connection, admin)
         for item in read("monitors.yaml"):
             self._monitor(item, connection, admin)
         self._trial(connection)
@@ -391,12 +391,21 @@ class _Loader:
         llm.save_retirement(
             by=admin,
             connection=connection,
-            model=DRIFTING,
+            model=simulated.DRIFTING,
             retires=spending.today(self.now) + timedelta(days=MODEL_ENDS_IN_DAYS),
-            successor=STABLE,
+            successor=simulated.STABLE,
             source="annonce inventée pour la démonstration",
         )
         self.say("Prices, caps and the announced end of a model")
+
+    def _graders(self, connection: Connection, admin: User) -> None:
+        """A judge and an embeddings model, simulated like the models they judge."""
+        start = self.now - timedelta(days=NIGHTS + 1)
+        for role, model in (("judge", simulated.STABLE), ("embeddings", simulated.VECTORS)):
+            target = llm.save_target(
+                connection=connection, model=model, by=admin, is_embedding=role == "embeddings"
+            )
+            graders.choose_grader(role=role, target=target, by=admin, now=start)
 
     def _scripts(self) -> dict[str, Any]:
         scripts = {}
@@ -490,6 +499,7 @@ class _Loader:
                     provider=open_provider(connection, http),
                     clock=lambda: run.slot,
                     confirm=drift_assessing.confirmation_wanted,
+                    access=judging.Access(lambda asked: open_provider(asked, http)),
                 )
 
         async_to_sync(ask)()

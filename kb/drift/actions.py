@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,8 +15,20 @@ from accounts.models import User
 from accounts.queries import time_zones
 from kb.core.errors import Conflict, Invalid, NotAllowed
 from kb.core.words import clean_line
-from kb.drift import assertions, assessing, incidents, power, rules, runs, state, watch
+from kb.drift import (
+    assertions,
+    assessing,
+    grader_queries,
+    incidents,
+    judging,
+    power,
+    rules,
+    runs,
+    state,
+    watch,
+)
 from kb.drift.assertions import InvalidAssertion
+from kb.drift.grading import RUBRIC
 from kb.drift.models import Baseline, DriftReport, Monitor, Run, TestCase
 from kb.drift.schedule import InvalidSchedule, Schedule, parse
 from kb.llm.models import Target
@@ -300,8 +312,15 @@ def _check_time_zone(name: str) -> str:
 
 
 def _write_cases(monitor: Monitor, version: PromptVersion, cases: Sequence[CaseFields]) -> bool:
-    """Replace the cases when they differ; returns whether they did. Raises Invalid."""
-    clean = [_clean_case(number, case, version) for number, case in enumerate(cases, start=1)]
+    """Replace the cases when they differ; returns whether they did. Raises Invalid.
+
+    A rule that needs a model nobody has chosen is refused, except where the monitor has such rules
+    already: they stay as they are, not judged, until somebody chooses one.
+    """
+    judged = grader_queries.types_judged() | types_used(monitor)
+    clean = [
+        _clean_case(number, case, version, judged) for number, case in enumerate(cases, start=1)
+    ]
     if not clean:
         message = _("A monitor needs at least one test case.")
         raise Invalid(message, fields={"cases": message})
@@ -323,7 +342,19 @@ def _write_cases(monitor: Monitor, version: PromptVersion, cases: Sequence[CaseF
     return True
 
 
-def _clean_case(number: int, case: CaseFields, version: PromptVersion) -> TestCase:
+def types_used(monitor: Monitor) -> frozenset[str]:
+    """The types of rules among its cases that a model has to judge by."""
+    return frozenset(
+        rule.type
+        for case in monitor.cases.filter(is_retired=False)
+        for rule in judging.rules_of(case)
+        if rule.type in assertions.MODEL_TYPES
+    )
+
+
+def _clean_case(
+    number: int, case: CaseFields, version: PromptVersion, judged: Collection[str]
+) -> TestCase:
     where = f"cases.{number - 1}"
     name = clean_line(case.name)[:120] or _("Case %(number)s") % {"number": number}
     values = {str(key): str(value) for key, value in case.variables.items()}
@@ -356,9 +387,15 @@ def _clean_case(number: int, case: CaseFields, version: PromptVersion) -> TestCa
     except InvalidAssertion as error:
         raise Invalid(f"{name}: {error}", fields={where: str(error)}) from error
     for rule in parsed:
-        if rule.type.removeprefix(assertions.NEGATION) in assertions.MODEL_TYPES:
-            message = _(
-                "“%(type)s” needs a model that judges, and none is set up here; use rules on the text."
+        if rule.type in assertions.MODEL_TYPES and rule.type not in judged:
+            message = (
+                _(
+                    "“%(type)s” needs a model that judges, and none is chosen. An administrator of the company chooses one under Connections; until then, use rules on the text."
+                )
+                if rule.type == RUBRIC
+                else _(
+                    "“%(type)s” needs an embeddings model, and none is chosen. An administrator of the company chooses one under Connections; until then, use rules on the text."
+                )
             ) % {"type": rule.type}
             raise Invalid(f"{name}: {message}", fields={where: message})
     rules_of_case = [rule.to_dict() for rule in parsed]

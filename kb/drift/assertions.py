@@ -136,7 +136,8 @@ class Reason:
     {milliseconds, most}; cost {cost, most}; refusal {excerpt}; refused, no_refusal {}; finished
     {finish, wanted}; not_told {what: latency, cost or finish}; needs_a_model {};
     too_long_to_judge {characters, limit}. Those of kb.drift.grading: judged {}, judges_disagree
-    {}, judge_unclear {}, judge_away {kind}, no_whole_answer {}.
+    {}, judge_unclear {}, judge_away {kind}, no_whole_answer {}; of kb.drift.anchors: judge_changed
+    {}.
     """
 
     code: str

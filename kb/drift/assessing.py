@@ -10,7 +10,7 @@ import dataclasses
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -18,10 +18,20 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
-from kb.drift import assertions, incidents, state, verdict, watch
+from kb.drift import (
+    assertions,
+    grader_queries,
+    graders,
+    incidents,
+    judging,
+    state,
+    verdict,
+    watch,
+)
 from kb.drift.answers import Outcome, Sample
-from kb.drift.assertions import Facts
-from kb.drift.grading import grade_again
+from kb.drift.assertions import Assertion
+from kb.drift.grader_queries import Trust
+from kb.drift.grading import RUBRIC, grade_again
 from kb.drift.models import Baseline, Completion, DriftReport, Monitor, Run, TestCase
 from kb.drift.reading import Reader
 from kb.drift.schedule import looks_per_year, parse
@@ -42,7 +52,9 @@ def assess(run_id: int, *, now: datetime) -> DriftReport | None:
     """Compare a finished run with its baseline, settle the monitor's state, tell whom it concerns.
 
     A baseline run is accepted instead, and a night of learning is added to the baseline; both
-    return None. Twice is once: `assessed` is set in the same transaction.
+    return None. Twice is once: `assessed` is set in the same transaction. A drift that only the
+    judge sees is not told before the judge itself has been looked at: then None as well, and the
+    run waits for that.
     """
     run = (
         Run.objects.select_for_update(of=("self",))
@@ -55,13 +67,17 @@ def assess(run_id: int, *, now: datetime) -> DriftReport | None:
     if run is None:
         return None
     monitor = state.locked(run.monitor)
-    Run.objects.filter(pk=run.pk).update(assessed=now)
     if run.kind == Run.Kind.BASELINE:
+        _settled(run, now)
         _accept_recorded(run, monitor, now)
         return None
     if run.baseline_id is None or run.baseline_id != monitor.baseline_id:
+        _settled(run, now)
         return None  # the epoch has ended while the run was under way
-    judged = judge(run, monitor)
+    judged = _judged_by_a_sound_judge(run, monitor, now)
+    if judged is None:
+        return None
+    _settled(run, now)
     _remember(monitor, run, judged.last, now)
     if judged.last.verdict == "learning":
         _learn(monitor, run, judged.last, now)
@@ -83,7 +99,7 @@ def confirmation_wanted(run: Run) -> Mapping[int, int]:
     monitor = Monitor.objects.select_related("baseline").get(pk=run.monitor_id)
     if monitor.baseline_id != run.baseline_id:
         return {}
-    wanted = judge(run, monitor).last.wanted
+    wanted = judge(run, monitor, grader_queries.trust()).last.wanted
     return wanted.samples if wanted.when == "soon" else {}
 
 
@@ -94,19 +110,28 @@ class Judged:
     first: watch.Judgement
     last: watch.Judgement
     passes: verdict.Judgement
+    without_judge: str = ""
+    """Why what the judge said is left aside: 'suspect' or 'changed', as the judge is, or 'unchecked'
+    when it could not be looked at in time; '' when it counts."""
 
 
-def judge(run: Run, monitor: Monitor) -> Judged:
-    """The run against every usual answer of its epoch. Reads; writes nothing."""
+def judge(run: Run, monitor: Monitor, trust: Trust) -> Judged:
+    """The run against every usual answer of its epoch. Reads; writes nothing.
+
+    Verdicts of models count as far as `trust` goes.
+    """
     cases = list(monitor.cases.filter(is_retired=False))
-    pool = _samples(_earlier(monitor, run), cases)
-    tonight = list(run.completions.select_related("run").order_by("session", "repeat"))
+    earlier = _read(_earlier(monitor, run), cases, trust)
+    pool = _samples(earlier, cases)
+    tonight = _read(
+        run.completions.select_related("run").order_by("session", "repeat"), cases, trust
+    )
     policy = policy_of(monitor)
     memory = watch.Memory.from_dict(monitor.memory)
     reader = Reader()
     judgements: list[watch.Judgement] = []
-    for session in sorted({row.session for row in tonight}) or [0]:
-        rows = [row for row in tonight if row.session == session]
+    for session in sorted({one.row.session for one in tonight}) or [0]:
+        rows = [one for one in tonight if one.row.session == session]
         night = watch.Night(_session_number(run, session), _samples(rows, cases))
         is_confirmation = run.kind == Run.Kind.CONFIRMATION or session > 0
         act = watch.confirm if is_confirmation else watch.judge
@@ -124,7 +149,7 @@ def judge(run: Run, monitor: Monitor) -> Judged:
         memory = judgements[-1].memory
         for pk, samples in night.samples.items():
             pool[pk] = [*pool[pk], *samples]
-    base = _passes(_earlier(monitor, run).filter(run__is_usual=True))
+    base = _passes([one for one in earlier if one.row.run.is_usual])
     now = _passes(tonight)
     return Judged(
         first=judgements[0],
@@ -135,6 +160,44 @@ def judge(run: Run, monitor: Monitor) -> Judged:
             alpha=ALPHA,
         ),
     )
+
+
+def _judged_by_a_sound_judge(run: Run, monitor: Monitor, now: datetime) -> Judged | None:
+    """The comparison, without the judge's word where that may be what changed.
+
+    None while a look at the judge is waited for, which is then asked for.
+    """
+    trust = grader_queries.trust()
+    judged = judge(run, monitor, trust)
+    if trust.judge_until is not None:
+        return replace(judged, without_judge=trust.doubt) if _asks_a_judge(monitor) else judged
+    is_new = judged.last.verdict == "drifted" and monitor.status != Monitor.Status.DRIFTED
+    if not is_new or not trust.is_watched or not _was_judged(run) or run.finished is None:
+        return judged
+    if trust.judge_looked is not None and trust.judge_looked >= run.finished:
+        return judged
+    since = min(row.judged for row in run.completions.exclude(judged=None) if row.judged)
+    alone = judge(run, monitor, trust.without_judge(since - timedelta(microseconds=1)))
+    if alone.last.verdict == "drifted":
+        return judged  # the texts and the other checks say so by themselves
+    if run.finished + grader_queries.HELD_AT_MOST <= now:
+        return replace(alone, without_judge="unchecked")
+    Run.objects.filter(pk=run.pk).update(awaits_judge=True)
+    graders.ask_for_look(now=now)
+    return None
+
+
+def _asks_a_judge(monitor: Monitor) -> bool:
+    cases = monitor.cases.filter(is_retired=False)
+    return any(rule.type == RUBRIC for case in cases for rule in judging.rules_of(case))
+
+
+def _was_judged(run: Run) -> bool:
+    return run.completions.filter(judged__isnull=False, graders__has_key=RUBRIC).exists()
+
+
+def _settled(run: Run, now: datetime) -> None:
+    Run.objects.filter(pk=run.pk).update(assessed=now, awaits_judge=False)
 
 
 ALPHA = 0.05
@@ -157,9 +220,14 @@ def policy_for(schedule: str, baseline_samples: int) -> watch.Policy:
 
 
 def looks_a_year() -> float:
-    """Nights a year of all monitors that run: when one comes or goes, the budget is shared anew."""
+    """Nights a year of all monitors that run: when one comes or goes, the budget is shared anew.
+
+    The looks at the judge count with them.
+    """
     running = Monitor.objects.filter(is_enabled=True).values_list("schedule").annotate(Count("pk"))
-    return float(sum(_looks_of(schedule) * count for schedule, count in running.order_by()))
+    of_judge = grader_queries.LOOKS_A_YEAR if grader_queries.judge_in_use() else 0
+    of_monitors = sum(_looks_of(schedule) * count for schedule, count in running.order_by())
+    return float(of_monitors + of_judge)
 
 
 def answers_of_each_case(monitor: Monitor, baseline: Baseline) -> int:
@@ -179,7 +247,8 @@ def answers_of_each_case(monitor: Monitor, baseline: Baseline) -> int:
 
 def pool_of(monitor: Monitor, run: Run | None = None) -> dict[int, list[Sample]]:
     """Every answer of the epoch that a night is compared with, by case, oldest first."""
-    return _samples(_earlier(monitor, run), list(monitor.cases.filter(is_retired=False)))
+    cases = list(monitor.cases.filter(is_retired=False))
+    return _samples(_read(_earlier(monitor, run), cases, grader_queries.trust()), cases)
 
 
 def _earlier(monitor: Monitor, run: Run | None) -> QuerySet[Completion]:
@@ -198,32 +267,55 @@ def _earlier(monitor: Monitor, run: Run | None) -> QuerySet[Completion]:
     )
 
 
-def _samples(rows: Iterable[Completion], cases: Sequence[TestCase]) -> dict[int, list[Sample]]:
-    """Case id to its answers, in the order they were taken; answers of an older grader judged anew."""
-    by_case = {case.pk: case for case in cases}
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A stored answer with the verdicts on it that count today, and what they come to."""
+
+    row: Completion
+    verdicts: Sequence[bool | None]
+    is_passed: bool | None
+
+
+def _read(rows: Iterable[Completion], cases: Sequence[TestCase], trust: Trust) -> list[_Read]:
+    """The answers to these cases, in their order; those of an older version of a rule judged anew."""
+    rules = {case.pk: judging.rules_of(case) for case in cases}
+    return [_answer(row, rules[row.case_id], trust) for row in rows if row.case_id in rules]
+
+
+def _answer(row: Completion, rules: Sequence[Assertion], trust: Trust) -> _Read:
+    is_current = row.run.grader == assertions.VERSION
+    known = row.verdicts if is_current else _graded(rules, row)
+    counted = [
+        passed if trust.counts(rule, row) else None
+        for rule, passed in zip(rules, known, strict=False)
+    ]
+    is_as_stored = is_current and counted == known
+    return _Read(
+        row, counted, row.is_passed if is_as_stored else assertions.together(rules, counted)
+    )
+
+
+def _samples(answers: Iterable[_Read], cases: Sequence[TestCase]) -> dict[int, list[Sample]]:
+    """Case id to its answers, in the order they were taken."""
     found: dict[int, list[Sample]] = {case.pk: [] for case in cases}
-    for row in rows:
-        case = by_case.get(row.case_id)
-        if case is None:
-            continue
-        verdicts = row.verdicts if row.run.grader == assertions.VERSION else _graded(case, row)
-        found[case.pk].append(
+    for one in answers:
+        found[one.row.case_id].append(
             Sample(
-                text=row.text,
-                session=_session_number(row.run, row.session),
-                verdicts=tuple(None if v is None else int(v) for v in verdicts),
-                outcome=cast(Outcome, row.outcome),
+                text=one.row.text,
+                session=_session_number(one.row.run, one.row.session),
+                verdicts=tuple(None if v is None else int(v) for v in one.verdicts),
+                outcome=cast(Outcome, one.row.outcome),
             )
         )
     return found
 
 
-def _graded(case: TestCase, row: Completion) -> list[bool | None]:
+def _graded(rules: Sequence[Assertion], row: Completion) -> list[bool | None]:
     return grade_again(
-        [assertions.parse(rule) for rule in case.assertions],
+        rules,
         row.verdicts,
         row.text,
-        Facts(finish=row.finish, latency_ms=row.latency_ms, cost=row.cost),
+        judging.facts_of(row),
         has_answer=row.outcome == Completion.Outcome.ANSWERED,
     )
 
@@ -238,13 +330,13 @@ def slot_near(session: int) -> datetime:
     return datetime.fromtimestamp(session / 1000, UTC)
 
 
-def _passes(completions: Iterable[Completion]) -> Mapping[int, tuple[int, int]]:
+def _passes(answers: Iterable[_Read]) -> Mapping[int, tuple[int, int]]:
     """Case id to (passed, judged)."""
     counts: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for row in completions:
-        if row.is_passed is not None:
-            passed, judged = counts[row.case_id]
-            counts[row.case_id] = (passed + int(row.is_passed), judged + 1)
+    for one in answers:
+        if one.is_passed is not None:
+            passed, judged = counts[one.row.case_id]
+            counts[one.row.case_id] = (passed + int(one.is_passed), judged + 1)
     return counts
 
 
@@ -330,7 +422,7 @@ def _facts(judged: Judged) -> dict[str, Any]:
 
     `channels`: the chance of the night by channel. `p_fresh`: of the answers taken after the
     suspicion. `effect`: kb.drift.severity.Effect. `suspicious_cases`: asked more often for now.
-    `has_returned`: the answers are again as before the drift.
+    `has_returned`: the answers are again as before the drift. `without_judge`: see `Judged`.
     """
     last = judged.last
     facts: dict[str, Any] = {
@@ -341,6 +433,8 @@ def _facts(judged: Judged) -> dict[str, Any]:
     }
     if last.effect is not None:
         facts["effect"] = dataclasses.asdict(last.effect)
+    if judged.without_judge:
+        facts["without_judge"] = judged.without_judge
     return facts
 
 

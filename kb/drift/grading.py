@@ -9,15 +9,15 @@ like drift of the model that is watched.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from kb.drift import textscores
 from kb.drift.assertions import (
@@ -29,126 +29,197 @@ from kb.drift.assertions import (
     Verdict,
     check,
 )
-from kb.llm.base import LLMError, Message, Reply
+from kb.llm.base import STOPPING_KINDS, Embeddings, LLMError, Message, Reply
 
 QUESTION_VERSION = 1
 """Raise it when the judge is asked otherwise: verdicts on the old question are not taken again."""
 VOTES = 2
+RUBRIC, SIMILAR = "llm-rubric", "similar"
+"""The rule a judge decides, and the one embeddings decide."""
 LONGEST_JUDGED = 50_000
 """Characters of an answer a judge reads; some 12,000 tokens, paid for twice."""
 LONGEST_EMBEDDED = 24_000
 """Characters; usual embedding models read 8,000 tokens."""
 LONGEST_VOTE = 2_000
-LEAST_ANCHORS, MOST_ANCHORS = 10, 20
-"""Fixed answers a judge is watched by: fewer show too little, each costs two votes a night."""
 
 type Ask = Callable[[tuple[Message, ...]], Awaitable[Reply]]
 """One question to the judge, with the parameters of its target. Raises LLMError."""
-type Embed = Callable[[Sequence[str]], Awaitable["Embedded"]]
+type Embed = Callable[[Sequence[str]], Awaitable[Embeddings]]
 """The vectors of some texts. Raises LLMError."""
+type Said = Literal["yes", "no"]
+"""One vote, or whether vectors are near enough."""
 type Vote = Literal["yes", "no", "split"]
-"""What two votes came to; split when they disagree."""
-type Memory = MutableMapping[str, Vote]
-"""Verdicts by the key of rule, grader and answer; a dict for one run, a table for longer."""
+"""What all votes came to; split when they disagree."""
+type Asking = Callable[[], Awaitable[Said | Reason]]
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
-    """One vector for each text, in order. ``tokens`` is None when the vendor did not say."""
+class Question:
+    """One vote that is wanted: from which grader, on which answer, by which rule, and its number."""
 
-    vectors: Sequence[Sequence[float]]
-    tokens: int | None = None
-
-
-@dataclass(slots=True)
-class Usage:
-    """What judging took. Tokens are None as soon as one of the calls did not say how many.
-
-    ``calls`` counts every request that was sent, repeated and failed ones included;
-    ``maybe_billed`` those whose outcome is unknown, which a budget counts as spent.
-    """
-
-    calls: int = 0
-    maybe_billed: int = 0
-    input_tokens: int | None = 0
-    output_tokens: int | None = 0
-
-    def add(self, reply: Reply) -> None:
-        """Count an answer of the judge."""
-        self.calls += reply.attempts
-        self.maybe_billed += reply.maybe_billed
-        self.input_tokens = _sum(self.input_tokens, reply.input_tokens)
-        self.output_tokens = _sum(self.output_tokens, reply.output_tokens)
-
-    def add_failure(self, error: LLMError) -> None:
-        """Count requests that brought no answer."""
-        self.calls += error.attempts
-        self.maybe_billed += error.maybe_billed
-
-
-@dataclass(frozen=True, slots=True)
-class Grading:
-    """One verdict for each rule, in order, and what the models that judged were asked."""
-
-    verdicts: tuple[Verdict, ...]
-    judging: Usage
-    embedding: Usage
+    rule: Assertion
+    text: str
+    grader: str
+    place: int = 0
 
     @property
-    def passed(self) -> list[bool | None]:
-        """The verdicts alone, as a completion stores them."""
-        return [verdict.passed for verdict in self.verdicts]
+    def key(self) -> str:
+        """Under what the vote is remembered."""
+        return memory_key(self.rule, self.text, self.grader, place=self.place)
+
+
+class Memory(Protocol):
+    """What was said to which question, so that the same answer is not judged twice."""
+
+    async def once(self, question: Question, ask: Asking) -> Said | Reason:
+        """What was said to this question; asked now when it never was.
+
+        Many who want to know at the same time ask once. A Reason says that nothing was said, and is
+        not remembered. Raises what `ask` raises.
+        """
+        ...
+
+
+class Notebook:
+    """A memory that lasts as long as itself, in one event loop."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, Said] = {}
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def once(self, question: Question, ask: Asking) -> Said | Reason:
+        """See `Memory.once`."""
+        key = question.key
+        async with self._asking[key]:
+            if key in self.said:
+                return self.said[key]
+            said = await ask()
+            if not isinstance(said, Reason):
+                self.said[key] = said
+            return said
 
 
 @dataclass(frozen=True, slots=True)
 class Graders:
-    """How to ask the models that judge; None for one that is not configured.
+    """How to ask the models that judge; None for one that is not asked.
 
-    ``judge_name`` and ``embeddings_name`` name model and parameters; verdicts of another grader are
-    not taken from memory. ``boundary`` makes the fence around what is judged.
+    ``closed`` tells why, by type of rule; without an entry there is no such model. ``judge_name``
+    and ``embeddings_name`` tell one grader from another: what one said is no word of the next.
+    ``boundary`` makes the fence around what is judged.
     """
 
     ask: Ask | None = None
     embed: Embed | None = None
     judge_name: str = ""
     embeddings_name: str = ""
+    closed: Mapping[str, Reason] = field(default_factory=dict)
     boundary: Callable[[], str] = secrets.token_hex
 
+    def name_for(self, type: str) -> str:
+        """The name of the grader that judges rules of this type, '' without one."""
+        return self.judge_name if type == RUBRIC else self.embeddings_name
 
-def is_whole(reply: Reply) -> bool:
-    """Whether there is a whole answer to judge: neither refused nor cut nor empty."""
-    return reply.finish not in ("refusal", "content_filter", "length") and bool(reply.text.strip())
+    def is_open(self, type: str) -> bool:
+        """Whether rules of this type are judged at present."""
+        return (self.ask if type == RUBRIC else self.embed) is not None
 
 
-def votes_for(rules: Sequence[Assertion]) -> int:
-    """Calls of the judge that one answer takes at most, repetitions aside."""
-    return VOTES * sum(rule.type == "llm-rubric" for rule in rules)
+class Bench:
+    """The graders at work for one purpose, such as a run.
+
+    After an error that will meet every further call, a grader is not asked again: the switch that
+    stops calls stops these, too. ``memory`` is asked before a grader is.
+    """
+
+    def __init__(self, graders: Graders, memory: Memory | None = None) -> None:
+        self.graders = graders
+        self.memory = memory or Notebook()
+        self._stopped: dict[str, str] = {}
+        """Type of rule to the kind of the error that ended the asking."""
+
+    async def verdict(self, rule: Assertion, text: str) -> Verdict:
+        """The verdict by one rule that needs a model. Never raises LLMError."""
+        vote = await self.vote(rule, text)
+        if isinstance(vote, Reason):
+            return Verdict(None, vote)
+        if vote == "split":
+            return Verdict(None, Reason("judges_disagree", {}))
+        return Verdict((vote == "yes") != rule.negated, Reason("judged", {}))
+
+    async def vote(self, rule: Assertion, text: str, memory: Memory | None = None) -> Vote | Reason:
+        """What the votes came to, negation left aside, or why there is none.
+
+        `memory` stands in for that of the bench.
+        """
+        memory = memory or self.memory
+        if not self.graders.is_open(rule.type):
+            return self.graders.closed.get(rule.type, Reason("needs_a_model", {}))
+        longest = LONGEST_JUDGED if rule.type == RUBRIC else LONGEST_EMBEDDED
+        if len(text) > longest:
+            return Reason("too_long_to_judge", {"characters": len(text), "limit": longest})
+        if rule.type in self._stopped:
+            return Reason("judge_away", {"kind": self._stopped[rule.type]})
+        try:
+            return await (
+                self._by_rubric(rule, text, memory)
+                if rule.type == RUBRIC
+                else self._by_meaning(rule, text, memory)
+            )
+        except LLMError as error:
+            if error.kind in STOPPING_KINDS:
+                self._stopped[rule.type] = error.kind
+            return Reason("judge_away", {"kind": error.kind})
+
+    async def _by_rubric(self, rule: Assertion, text: str, memory: Memory) -> Vote | Reason:
+        votes: list[Said] = []
+        for place in range(VOTES):
+            wanted = Question(rule, text, self.graders.judge_name, place)
+            said = await memory.once(wanted, self._asking(wanted))
+            if isinstance(said, Reason):
+                return said
+            votes.append(said)
+        return votes[0] if len(set(votes)) == 1 else "split"
+
+    def _asking(self, wanted: Question) -> Asking:
+        async def ask() -> Said | Reason:
+            assert self.graders.ask is not None  # noqa: S101 - `vote` has seen to it
+            asked = messages_for(
+                str(wanted.rule.value),
+                wanted.text,
+                self.graders.boundary,
+                is_text_first=wanted.place == 0,
+            )
+            return read_vote(await self.graders.ask(asked)) or Reason("judge_unclear", {})
+
+        return ask
+
+    async def _by_meaning(self, rule: Assertion, text: str, memory: Memory) -> Vote | Reason:
+        async def ask() -> Said | Reason:
+            assert self.graders.embed is not None  # noqa: S101 - `vote` has seen to it
+            vectors = (await self.graders.embed((str(rule.value), text))).vectors
+            score = textscores.cosine(*vectors) if len(vectors) == 2 else None
+            if score is None:
+                return Reason("judge_unclear", {})
+            return "yes" if score >= (rule.threshold or 0.0) else "no"
+
+        wanted = Question(rule, text, self.graders.embeddings_name)
+        return await memory.once(wanted, ask)
 
 
 async def grade(
-    rules: Sequence[Assertion],
-    reply: Reply,
-    graders: Graders,
-    *,
-    cost: Decimal | None = None,
-    memory: Memory | None = None,
-) -> Grading:
-    """Judge one answer by all its rules; `cost` is what the answer itself cost.
+    rules: Sequence[Assertion], text: str, facts: Facts, bench: Bench, *, has_answer: bool
+) -> list[Verdict]:
+    """Judge one answer by all its rules, in order. Never raises LLMError.
 
-    Rules without a model come first and cost nothing. After a permanent error of a grader its other
-    rules are not judged and nothing more is asked: the switch that stops calls stops these, too.
-    Without a whole answer only the rules of CIRCUMSTANCES are judged. Never raises LLMError.
+    `has_answer` tells whether there is a whole one, neither refused nor cut nor empty; without it
+    only the rules of CIRCUMSTANCES are judged, and no model is asked.
     """
-    facts = Facts(finish=reply.finish, latency_ms=reply.latency_ms, cost=cost)
-    has_answer = is_whole(reply)
-    session = _Session(graders, memory)
-    verdicts = []
-    for rule in rules:
-        if rule.type in MODEL_TYPES and has_answer:
-            verdicts.append(await session.judge(rule, reply.text))
-        else:
-            verdicts.append(_judged_plainly(rule, reply.text, facts, has_answer=has_answer))
-    return Grading(tuple(verdicts), session.judging, session.embedding)
+    return [
+        await bench.verdict(rule, text)
+        if rule.type in MODEL_TYPES and has_answer
+        else judged_plainly(rule, text, facts, has_answer=has_answer)
+        for rule in rules
+    ]
 
 
 def grade_again(
@@ -161,102 +232,36 @@ def grade_again(
 ) -> list[bool | None]:
     """Verdicts on a stored answer by the rules as they judge now; those of models stay as `stored`.
 
-    Asks nobody. `has_answer` is what `is_whole` said of the reply.
+    Asks nobody. `has_answer` is as in `grade`.
     """
     kept = [*stored, *[None] * len(rules)]
     return [
         kept[place]
         if rule.type in MODEL_TYPES
-        else _judged_plainly(rule, text, facts, has_answer=has_answer).passed
+        else judged_plainly(rule, text, facts, has_answer=has_answer).passed
         for place, rule in enumerate(rules)
     ]
 
 
-def _judged_plainly(rule: Assertion, text: str, facts: Facts, *, has_answer: bool) -> Verdict:
+def judged_plainly(rule: Assertion, text: str, facts: Facts, *, has_answer: bool) -> Verdict:
+    """The verdict by one rule that needs no model; `has_answer` is as in `grade`."""
     if not has_answer and rule.type not in CIRCUMSTANCES:
         return Verdict(None, Reason("no_whole_answer", {}))
     return check(rule, text, facts)
 
 
-class _Session:
-    """The asking for one answer: what it took, and whether a grader has to be left alone."""
-
-    def __init__(self, graders: Graders, memory: Memory | None) -> None:
-        self.graders = graders
-        self.memory = memory
-        self.judging = Usage()
-        self.embedding = Usage()
-        self.stopped: dict[str, str] = {}
-        """Type of rule to the kind of the permanent error of its grader."""
-
-    async def judge(self, rule: Assertion, text: str) -> Verdict:
-        """The verdict by one rule that needs a model."""
-        longest = LONGEST_JUDGED if rule.type == "llm-rubric" else LONGEST_EMBEDDED
-        if len(text) > longest:
-            params = {"characters": len(text), "limit": longest}
-            return Verdict(None, Reason("too_long_to_judge", params))
-        if rule.type in self.stopped:
-            return Verdict(None, Reason("judge_away", {"kind": self.stopped[rule.type]}))
-        is_rubric = rule.type == "llm-rubric"
-        name = self.graders.judge_name if is_rubric else self.graders.embeddings_name
-        key = memory_key(rule, text, name)
-        if self.memory is not None and key in self.memory:
-            return _verdict(rule, self.memory[key])
-        try:
-            vote = await (
-                self._by_rubric(rule, text) if is_rubric else self._by_meaning(rule, text)
-            )
-        except LLMError as error:
-            (self.judging if is_rubric else self.embedding).add_failure(error)
-            if error.permanent:
-                self.stopped[rule.type] = error.kind
-            return Verdict(None, Reason("judge_away", {"kind": error.kind}))
-        if isinstance(vote, Reason):
-            return Verdict(None, vote)
-        if self.memory is not None:
-            self.memory[key] = vote
-        return _verdict(rule, vote)
-
-    async def _by_rubric(self, rule: Assertion, text: str) -> Vote | Reason:
-        """What the votes came to, or why there is none."""
-        if self.graders.ask is None:
-            return Reason("needs_a_model", {})
-        votes = []
-        for place in range(VOTES):
-            asked = question(str(rule.value), text, self.graders.boundary, is_text_first=place == 0)
-            reply = await self.graders.ask(asked)
-            self.judging.add(reply)
-            vote = read_vote(reply)
-            if vote is None:
-                return Reason("judge_unclear", {})
-            votes.append(vote)
-        return votes[0] if len(set(votes)) == 1 else "split"
-
-    async def _by_meaning(self, rule: Assertion, text: str) -> Vote | Reason:
-        """Whether the meanings are as near as asked, or why that is unknown."""
-        if self.graders.embed is None:
-            return Reason("needs_a_model", {})
-        embedded = await self.graders.embed((str(rule.value), text))
-        self.embedding.calls += 1
-        self.embedding.input_tokens = _sum(self.embedding.input_tokens, embedded.tokens)
-        score = textscores.cosine(*embedded.vectors) if len(embedded.vectors) == 2 else None
-        if score is None:
-            return Reason("judge_unclear", {})
-        return "yes" if score >= (rule.threshold or 0.0) else "no"
+def votes_for(rules: Sequence[Assertion]) -> int:
+    """Calls of the judge that one answer takes at most, repetitions aside."""
+    return VOTES * sum(rule.type == RUBRIC for rule in rules)
 
 
-def _verdict(rule: Assertion, vote: Vote) -> Verdict:
-    if vote == "split":
-        return Verdict(None, Reason("judges_disagree", {}))
-    return Verdict((vote == "yes") != rule.negated, Reason("judged", {}))
+def memory_key(rule: Assertion, text: str, grader: str, *, place: int = 0) -> str:
+    """Under what a vote is remembered: a SHA-256 of rule, grader, its question and the answer.
 
-
-def memory_key(rule: Assertion, text: str, grader: str) -> str:
-    """Under what a verdict is remembered: a SHA-256 of rule, grader, its questions and the answer.
-
-    A rule and its opposite share it, because the judge is asked the same question.
+    A rule and its opposite share it, because the judge is asked the same question. `place` is the
+    number of the vote.
     """
-    asked = [QUESTION_VERSION, grader, rule.type, str(rule.value), rule.threshold, text]
+    asked = [QUESTION_VERSION, grader, rule.type, str(rule.value), rule.threshold, place, text]
     return hashlib.sha256(json.dumps(asked).encode("utf-8", "replace")).hexdigest()
 
 
@@ -281,7 +286,7 @@ _LAST = "Does the text satisfy the requirement? One line of JSON."
 _FENCED_JSON = re.compile(r"\s*(?:```(?:json)?\s*)?(\{[^{}]{1,200}\})\s*(?:```)?\s*", re.IGNORECASE)
 
 
-def question(
+def messages_for(
     rubric: str, text: str, boundary: Callable[[], str], *, is_text_first: bool
 ) -> tuple[Message, ...]:
     """What the judge is sent. The boundary occurs nowhere in the rubric or the text."""
@@ -320,54 +325,3 @@ def read_vote(reply: Reply) -> Literal["yes", "no"] | None:
     if not isinstance(said, dict) or said.keys() != {"verdict"}:
         return None
     return said["verdict"] if said["verdict"] in ("yes", "no") else None
-
-
-def _sum(so_far: int | None, more: int | None) -> int | None:
-    return None if so_far is None or more is None else so_far + more
-
-
-# --- Watching the judge -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A fixed, stored answer with a rule: what the judge says of it should not change."""
-
-    id: int
-    rule: Assertion
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnchorNight:
-    """What one judge said of the anchors in one night, in their order; None is not judged.
-
-    Anchors are cases, their verdicts the only assertion: the detector looks at nights like these as
-    it does at answers, and an alarm suspends the judge's verdicts instead of blaming a prompt.
-    """
-
-    judge: str
-    night: date
-    anchors: tuple[int, ...]
-    passed: tuple[bool | None, ...]
-    usage: Usage
-
-
-async def judge_anchors(anchors: Sequence[Anchor], graders: Graders, *, night: date) -> AnchorNight:
-    """Judge the anchors anew; nothing is taken from memory. At most MOST_ANCHORS of them.
-
-    Raises ValueError for more, or for a rule no judge is needed for. Never raises LLMError.
-    """
-    if len(anchors) > MOST_ANCHORS:
-        raise ValueError(f"{len(anchors)} anchors are more than the limit of {MOST_ANCHORS}.")
-    if wrong := [anchor.id for anchor in anchors if anchor.rule.type != "llm-rubric"]:
-        raise ValueError(f"Anchor {wrong[0]} has a rule that needs no judge.")
-    session = _Session(graders, None)
-    passed = [(await session.judge(anchor.rule, anchor.text)).passed for anchor in anchors]
-    return AnchorNight(
-        judge=graders.judge_name,
-        night=night,
-        anchors=tuple(anchor.id for anchor in anchors),
-        passed=tuple(passed),
-        usage=session.judging,
-    )

@@ -166,6 +166,8 @@ class Run(models.Model):
     """Its answers belong to what later nights are compared with."""
     grader = models.PositiveSmallIntegerField(default=0)
     """kb.drift.assertions.VERSION that graded its answers; older ones are graded again when read."""
+    awaits_judge = models.BooleanField(default=False)
+    """Its alarm rests on the judge alone: it is compared once the judge has been looked at after it."""
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
     reason = models.CharField(max_length=60, blank=True)
     """Why it did not end as done: an error kind of kb.llm.base or a reason of kb.drift.runs."""
@@ -224,6 +226,12 @@ class Completion(models.Model):
     text = models.TextField(blank=True)
     verdicts = models.JSONField(default=list)
     """One per assertion of the case: true, false or null (not judged)."""
+    not_judged = models.JSONField(default=list, blank=True)
+    """One per assertion: why it was not judged, as `code` and `params` of a Reason; null for a verdict."""
+    graders = models.JSONField(default=dict, blank=True)
+    """Type of rule to the name of the grader that judged by it: kb.drift.grader_models.Grader.name."""
+    judged = models.DateTimeField(null=True, blank=True)
+    """When the models that judge had spoken; None while that is owed, or no rule needs one."""
     is_passed = models.BooleanField(null=True)
     """All assertions hold; None without assertions or without an answer."""
     error_kind = models.CharField(max_length=20, blank=True)
@@ -247,6 +255,13 @@ class Completion(models.Model):
             models.UniqueConstraint(
                 fields=["run", "case", "session", "repeat"],
                 name="one_completion_per_case_and_repeat",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["judged"],
+                name="completion_judged",
+                condition=models.Q(judged__isnull=False),
             ),
         ]
 

@@ -31,6 +31,7 @@ from kb.drift import assessing, likenesses, planner, power, severity
 from kb.drift.assessing import answers_of_each_case
 from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
 from kb.drift.reading import Reader
+from kb.drift.runs import UNDER_WAY
 from kb.drift.schedule import MANUAL, InvalidSchedule, looks_per_year, parse
 from kb.drift.state import RUNS_BEFORE_UNCHECKED
 from kb.llm import clients
@@ -293,6 +294,8 @@ def _nights(runs: Sequence[Run]) -> list[Night]:
 
 def _night(run: Run, passed: int, judged: int) -> Night:
     report = _report(run)
+    if doubt_of(run):
+        passed = judged = 0
     rate = passed / judged if judged else None
     is_baseline = run.kind == Run.Kind.BASELINE
     # A run that was accepted as the new normal keeps its report on the baseline before it.
@@ -315,6 +318,16 @@ def _report(run: Run) -> DriftReport | None:
     return getattr(run, "report", None)
 
 
+def doubt_of(run: Run) -> str:
+    """Why the word of the judge was left aside when the run was compared; '' when it was not.
+
+    See kb.drift.assessing.Judged. Whether the answers of such a run pass all their checks is then
+    not known.
+    """
+    report = _report(run)
+    return str(report.facts.get("without_judge", "")) if report is not None else ""
+
+
 def _judged(run_ids: Collection[int]) -> Mapping[int, tuple[int, int]]:
     """Run id to (answers that passed, answers with a verdict)."""
     found: dict[int, tuple[int, int]] = {}
@@ -331,6 +344,8 @@ def _judged(run_ids: Collection[int]) -> Mapping[int, tuple[int, int]]:
 
 def pass_rate(run: Run) -> float | None:
     """Share of the judged answers of a run that passed."""
+    if doubt_of(run):
+        return None
     passed, judged = _judged([run.pk]).get(run.pk, (0, 0))
     return passed / judged if judged else None
 
@@ -348,10 +363,15 @@ def latest_report(monitor: Monitor) -> DriftReport | None:
     )
 
 
+def last_done(monitor: Monitor) -> Run | None:
+    """The newest run with answers that has been compared, or accepted."""
+    done = monitor.runs.filter(status=Run.Status.DONE, assessed__isnull=False)
+    return done.select_related("report").order_by("-slot", "-pk").first()
+
+
 def run_under_way(monitor: Monitor) -> Run | None:
     """The run of this monitor that waits or works, if any; there is one at most."""
-    under_way = [Run.Status.QUEUED, Run.Status.RUNNING]
-    return monitor.runs.filter(status__in=under_way).first()
+    return monitor.runs.filter(UNDER_WAY).first()
 
 
 @dataclass(frozen=True)
@@ -548,6 +568,7 @@ def case_changes(run: Run) -> list[CaseChange]:
             then=then.get(case.pk, [])[-MOST_COMPARED_WITH:],
             now=now.get(case.pk, []),
             reader=reader,
+            is_doubted=bool(doubt_of(run)),
         )
         for case in cases
     ]
@@ -570,15 +591,17 @@ def _case_change(
     then: Sequence[Completion],
     now: Sequence[Completion],
     reader: Reader,
+    is_doubted: bool,
 ) -> CaseChange:
     answer = now[0] if now else None
+    passes = [row.is_passed for row in now if row.is_passed is not None and not is_doubted]
     return CaseChange(
         case=case,
         is_changed=is_changed,
         baseline_passed=counted[0],
         baseline_judged=counted[1],
-        passed=sum(bool(row.is_passed) for row in now),
-        judged=sum(row.is_passed is not None for row in now),
+        passed=sum(passes),
+        judged=len(passes),
         answer=answer,
         baseline_answer=_nearest(answer, then, reader),
     )

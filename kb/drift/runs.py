@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from asgiref.sync import sync_to_async
@@ -25,25 +25,19 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from kb.core.errors import Conflict
-from kb.drift import assertions, state
+from kb.drift import assertions, grader_queries, judging, state
 from kb.drift.assertions import Facts
 from kb.drift.grading import grade_again
+from kb.drift.leases import LEASE, kept_alive
 from kb.drift.models import Baseline, Completion, Monitor, Run, TestCase
 from kb.drift.schedule import next_slot, parse, slots_between
 from kb.llm import clients, spending
-from kb.llm.base import LLMError, Message, Provider, Reply, Request
+from kb.llm.base import STOPPING_KINDS, LLMError, Message, Provider, Reply, Request
 from kb.llm.models import Price
 from kb.llm.queries import price_of
 from kb.prompts import template
 from kb.prompts.actions import department_ids
 from kb.prompts.models import PromptVersion
-
-LEASE = timedelta(seconds=45)
-"""How long a silent worker keeps a run; renewed every HEARTBEAT while it lives."""
-
-
-HEARTBEAT_SECONDS = 10.0
-
 
 RUN_SECONDS = 12 * 60.0
 """How long the calls of one run may take together; below the soft limit of its task (15 min)."""
@@ -61,8 +55,8 @@ MOST_CATCH_UP = 30
 """Missed slots written down as skipped after a standstill; the newest one is run."""
 
 
-STOPPING_KINDS = frozenset({"auth", "not_found", "egress", "cancelled", "over_budget"})
-"""Errors that will meet every further call of the run as well, so none is made."""
+UNDER_WAY = Q(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]) | Q(awaits_judge=True)
+"""Runs that have to be done with before the next of their monitor: nights are compared in order."""
 
 
 def queue_due_runs(*, now: datetime, most: int = 500) -> list[int]:
@@ -100,7 +94,7 @@ def _queue_due_run(monitor_id: int, now: datetime) -> int | None:
     if not monitor.target.connection.is_enabled:
         _insert_final(monitor, newest, Run.Status.SKIPPED, "connection_off", now)
         return None
-    if monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).exists():
+    if monitor.runs.filter(UNDER_WAY).exists():
         _insert_final(monitor, newest, Run.Status.SKIPPED, "still_running", now)
         return None
     try:
@@ -128,7 +122,7 @@ def _queue_confirmation(monitor_id: int, now: datetime) -> int | None:
         return None
     slot, monitor.confirm_at = monitor.confirm_at, None
     can_run = monitor.is_enabled and not monitor.halt and monitor.target.connection.is_enabled
-    busy = monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).exists()
+    busy = monitor.runs.filter(UNDER_WAY).exists()
     queued = None
     if monitor.baseline_id is not None and can_run and not busy:
         with suppress(IntegrityError, Conflict), transaction.atomic():
@@ -148,10 +142,11 @@ def waiting_runs(*, now: datetime, most: int = 200) -> list[int]:
     )
 
 
-def unassessed_runs(most: int = 200) -> list[int]:
-    """Ids of finished runs whose comparison is still owed."""
+def unassessed_runs(*, now: datetime, most: int = 200) -> list[int]:
+    """Ids of finished runs whose comparison is still owed and need not wait for the judge."""
+    rows = Run.objects.filter(status=Run.Status.DONE, assessed=None)
     return list(
-        Run.objects.filter(status=Run.Status.DONE, assessed=None)
+        rows.filter(grader_queries.need_not_wait(now))
         .order_by("finished")
         .values_list("pk", flat=True)[:most]
     )
@@ -208,13 +203,15 @@ async def execute(
     provider: Provider,
     clock: Callable[[], datetime],
     confirm: Callable[[Run], Mapping[int, int]] = lambda _run: {},
+    access: judging.Access | None = None,
     budget_seconds: float = RUN_SECONDS,
 ) -> None:
-    """Fill the run's empty places with answers and end it. Safe to call again after a crash.
+    """Fill the run's empty places with answers, have them judged, end it. Safe again after a crash.
 
     `confirm` says which answers a second session shall add, by case id, once the first is whole.
-    Calls go out together, as many at once as the connection allows, and every answer is written
-    down as it comes; a place once filled is never asked for again. The model is asked outside any
+    `access` leads to the models that judge where a rule needs one. Calls go out together, as many
+    at once as the connection allows, and every answer is written down as it comes; a place once
+    filled is never asked for again, and neither is a verdict. Models are asked outside any
     transaction. Ends as done when anything was answered, else as failed or timeout.
     """
     loop = asyncio.get_running_loop()
@@ -224,22 +221,18 @@ async def execute(
     purse = await sync_to_async(_purse)(run, price)
     metered = spending.Metered(provider, purse, clock)
     places = asyncio.Semaphore(run.monitor.target.connection.calls_at_once)
-    lost = asyncio.Event()
     stop: list[LLMError] = []
 
-    async def heartbeat() -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            if not await sync_to_async(_renew)(run, clock()):
-                lost.set()
-                return
+    async def renew() -> bool:
+        return await sync_to_async(_renew)(run, clock())
 
     async def gate(_attempt: int) -> None:
         """Before anything leaves: is the run still ours, is everything still switched on?"""
         if lost.is_set() or not await sync_to_async(_may_call)(run):
             raise LLMError("cancelled", "Switched off or taken over.", permanent=True)
 
-    async def answer(job: _Job) -> None:
+    async def ask(job: _Job) -> Completion | None:
+        """Fill one place; the answer when it is still to be judged."""
         async with places:
             if job.request is None:
                 error = LLMError("bad_request", job.problem, permanent=True)
@@ -254,18 +247,28 @@ async def execute(
                     if refused.kind in STOPPING_KINDS:
                         stop.append(refused)
                 else:
-                    await sync_to_async(_keep_reply)(run, job, reply, price, clock())
-                    return
+                    return await sync_to_async(_keep_reply)(run, job, reply, price, clock())
             if not lost.is_set():
                 await sync_to_async(_keep_error)(run, job, error, clock())
+            return None
 
-    beating = asyncio.create_task(heartbeat())
-    try:
-        while jobs and not lost.is_set():
-            await asyncio.gather(*(answer(job) for job in jobs))
-            jobs = [] if stop else await sync_to_async(_further_jobs)(run, confirm)
-    finally:
-        beating.cancel()
+    async def judge(row: Completion) -> None:
+        await judging.judge(row, bench, clock=clock, is_ours=lambda: not lost.is_set())
+
+    async def answer(job: _Job) -> None:
+        # Judged outside the places: a slow judge keeps no answer waiting.
+        if (row := await ask(job)) is not None:
+            await judge(row)
+
+    async with kept_alive(renew) as lost:
+        payer = judging.Payer(purse.department_id, judging.reference_of(run))
+        is_judged = await sync_to_async(judging.is_needed)(run)
+        way = access if is_judged else None
+        bench = await judging.bench_for(payer, way, clock=clock, deadline=deadline, gate=gate)
+        rows = await sync_to_async(judging.owed)(run, bench) if is_judged else []
+        while (jobs or rows) and not lost.is_set():
+            await asyncio.gather(*map(answer, jobs), *map(judge, rows))
+            rows, jobs = [], [] if stop else await sync_to_async(_further_jobs)(run, confirm)
     if not lost.is_set():
         await sync_to_async(_finish)(run, clock())
 
@@ -414,10 +417,13 @@ def _may_call(run: Run) -> bool:
     ).exists()
 
 
-def _keep_reply(run: Run, job: _Job, reply: Reply, price: Price | None, now: datetime) -> None:
+def _keep_reply(
+    run: Run, job: _Job, reply: Reply, price: Price | None, now: datetime
+) -> Completion | None:
+    """Write an answer down; the row of its place when a model has to judge what stands there."""
     outcome = outcome_of(reply)
     cost = clients.cost(price, reply.input_tokens, reply.output_tokens)
-    rules = [assertions.parse(rule) for rule in job.case.assertions]
+    rules = judging.rules_of(job.case)
     facts = Facts(finish=reply.finish, latency_ms=reply.latency_ms, cost=cost)
     has_answer = outcome == Completion.Outcome.ANSWERED
     verdicts = grade_again(rules, [None] * len(rules), reply.text, facts, has_answer=has_answer)
@@ -444,6 +450,10 @@ def _keep_reply(run: Run, job: _Job, reply: Reply, price: Price | None, now: dat
             created=now,
         )
     )
+    if not has_answer or not judging.needs_a_model(job.case):
+        return None
+    place = {"run": run, "case": job.case, "session": job.session, "repeat": job.repeat}
+    return Completion.objects.select_related("case").filter(**place, judged=None).first()
 
 
 def _keep_error(run: Run, job: _Job, error: LLMError, now: datetime) -> None:
@@ -577,7 +587,7 @@ def queue_baseline(
 
 
 def must_be_idle(monitor: Monitor) -> None:
-    busy = monitor.runs.filter(status__in=[Run.Status.QUEUED, Run.Status.RUNNING]).first()
+    busy = monitor.runs.filter(UNDER_WAY).first()
     if busy is not None:
         raise Conflict(
             _("Run %(pk)s of this monitor has not ended yet; wait for it or cancel it.")

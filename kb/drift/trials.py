@@ -24,6 +24,7 @@ from kb.core import markdown
 from kb.core.errors import Conflict, Invalid, NotAllowed
 from kb.core.words import clean_text
 from kb.drift import rules, runs, trial_queries
+from kb.drift.leases import LEASE, kept_alive
 from kb.drift.trial_models import Trial, TrialAnswer
 from kb.llm import clients, spending
 from kb.llm.base import LLMError, Provider, Reply, Request
@@ -32,9 +33,6 @@ from kb.prompts import template
 from kb.prompts.actions import department_ids
 from kb.prompts.models import Prompt, PromptVersion
 
-LEASE = timedelta(seconds=45)
-"""How long a silent worker keeps a trial; renewed every HEARTBEAT while it lives."""
-HEARTBEAT_SECONDS = 10.0
 ASKING_SECONDS = 3 * 60.0
 """How long the calls of one trial may take together; below the soft limit of its task (4 min)."""
 MOST_ATTEMPTS = 2
@@ -168,14 +166,9 @@ async def execute(
     """
     deadline = asyncio.get_running_loop().time() + budget_seconds
     jobs = await sync_to_async(_jobs)(trial)
-    lost = asyncio.Event()
 
-    async def heartbeat() -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            if not await sync_to_async(_renew)(trial, clock()):
-                lost.set()
-                return
+    async def renew() -> bool:
+        return await sync_to_async(_renew)(trial, clock())
 
     async def answer(job: _Job) -> None:
         async def gate(_attempt: int) -> None:
@@ -193,11 +186,8 @@ async def execute(
         else:
             await sync_to_async(_keep_reply)(job, reply, clock())
 
-    beating = asyncio.create_task(heartbeat())
-    try:
+    async with kept_alive(renew) as lost:
         await asyncio.gather(*(answer(job) for job in jobs))
-    finally:
-        beating.cancel()
     await sync_to_async(_finish)(trial, clock())
 
 

@@ -128,13 +128,14 @@ class Policy:
     ``budget``: false alarms expected in a year over the whole library, at most. ``looks_a_year``:
     nights a year of all its monitors together; at least LEAST_LIBRARY is reckoned with.
     ``looks_a_year_here``: those of this monitor. ``baseline_samples``: answers a case needs before
-    it is compared.
+    it is compared. ``heeds_single_cases``: whether one case alone can raise a suspicion.
     """
 
     budget: float = 1.0
     looks_a_year: float = float(LEAST_LIBRARY)
     looks_a_year_here: float = 365.0
     baseline_samples: int = 5
+    heeds_single_cases: bool = True
 
     def allowance(self, route: Route) -> Allowance:
         """What this monitor may spend on one way of raising an alarm."""
@@ -576,7 +577,9 @@ def _look(state: _Session) -> Look:
     raised = _tonight(state, found, number) or _accumulated(state, found, number)
     if raised is None:
         raised = _audit(state, ready, number)
-    more = (raised,) if raised else _single_cases(state, single, number)
+    more: tuple[Suspicion, ...] = (raised,) if raised else ()
+    if raised is None and policy.heeds_single_cases:
+        more = _single_cases(state, single, number)
     suspicions = memory.suspicions + more
     state.memory = replace(state.memory, looks=number, suspicions=suspicions)
     if raised:
@@ -676,7 +679,11 @@ def _of_audit(
     state: _Session, found: Look, cases: Sequence[int], level: float, *, until: int
 ) -> Suspicion:
     p_of_case, case = min(zip(found.cases, cases, strict=True))
-    is_one_case = len(cases) > 1 and p_of_case * len(cases) <= CONCENTRATED * found.p
+    is_one_case = (
+        state.policy.heeds_single_cases
+        and len(cases) > 1
+        and p_of_case * len(cases) <= CONCENTRATED * found.p
+    )
     return Suspicion(
         route="audit",
         # What is asked of the answers to come may follow from those seen so far.

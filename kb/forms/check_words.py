@@ -249,12 +249,28 @@ def _seen_by_a_model(reason: Reason) -> str:
         case "judge_unclear":
             return _("What the judging model said could not be read.")
         case "judge_away":
-            return _("The judging model could not be asked.")
+            return str(_AWAY.get(reason.params.get("kind", ""), _AWAY[""]))
+        case "judge_changed":
+            return _("The judging model has changed, so its word does not count for now.")
         case "needs_a_model":
-            return _("Only a model can judge this.")
+            return _("Only a model can judge this, and nobody has chosen one.")
         case "no_whole_answer":
             return _("There is no whole answer to judge.")
     return ""
+
+
+_AWAY: Mapping[str, str | Promise] = {
+    "": gettext_lazy("The judging model could not be asked."),
+    "over_budget": gettext_lazy("The budget left no room to ask the judging model."),
+    "cancelled": gettext_lazy("The judging model was switched off, or the run was stopped."),
+    "auth": gettext_lazy("The provider of the judging model refused the key."),
+    "timeout": gettext_lazy("The judging model did not answer in time."),
+    "rate_limited": gettext_lazy("So much was under way that the judging model found no time."),
+    "unavailable": gettext_lazy(
+        "The judging model failed several times in a row and is left alone for a while."
+    ),
+}
+"""Why a model that judges could not be asked, by the kind of the error."""
 
 
 def _value_words(rule: Assertion) -> str:

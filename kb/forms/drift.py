@@ -445,7 +445,9 @@ class RuleForm(forms.Form):
         if self.lacks_grader:
             self.add_error(
                 "kind",
-                _("No model that judges answers is set up here. Choose another check."),
+                _(
+                    "Nobody has chosen a model for this. An administrator of the company can; until then, choose another check."
+                ),
             )
         if self.errors:
             return data
@@ -853,9 +855,14 @@ class Setup:
         return [case.to_fields() for case in self.cases]
 
     @property
-    def rubrics(self) -> int:
-        """Checks that a judge decides, over all cases."""
-        return sum(rule.type == "llm-rubric" for case in self.draft.cases for rule in case.rules)
+    def judged_rules(self) -> list[tuple[str, int]]:
+        """Checks that a model decides, over all cases: their types, and how long their texts are."""
+        return [
+            (rule.type, len(rule.value))
+            for case in self.draft.cases
+            for rule in case.rules
+            if rule.type in MODEL_TYPES
+        ]
 
     @property
     def target(self) -> Target | None:

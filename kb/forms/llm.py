@@ -319,6 +319,11 @@ class TargetForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 2, "class": "mono small-box", "spellcheck": "false"}),
     )
 
+    is_embedding = forms.BooleanField(
+        label=gettext_lazy("It is an embeddings model: it makes vectors and answers no prompt"),
+        required=False,
+    )
+
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(data, prefix="target", use_required_attribute=False)
 

@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, Q
 from django.utils.translation import gettext as _
 
 from accounts.models import Department, User
@@ -23,6 +23,7 @@ from kb.llm.base import JSON, host_of
 from kb.llm.clients import SIMULATED, scripts_from
 from kb.llm.models import CALLS, Cap, Connection, Period, Price, Retirement, Target
 from kb.llm.openai_compatible import DEFAULT_BASE_URL as OPENAI_URL
+from kb.llm.openai_compatible import RESERVED_FOR_EMBEDDINGS
 from kb.llm.openai_compatible import RESERVED_PARAMETERS as OPENAI_RESERVED
 from kb.llm.paced import traffic
 from kb.llm.wire import InvalidConnection
@@ -32,6 +33,10 @@ LONGEST_PARAMETERS = 20_000
 """Characters of JSON; a response schema fits."""
 LARGEST_CAP = Decimal("999999999999.99")
 LATEST_RETIREMENT = date(2100, 1, 1)
+EMBEDDERS = frozenset({"openai_compatible", SIMULATED})
+"""Providers whose dialect has embeddings."""
+_JUDGES = Q(graders__isnull=False, graders__ended=None)
+"""Targets that somebody has chosen to judge answers."""
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _RESERVED = OPENAI_RESERVED | ANTHROPIC_RESERVED
 _DEFAULT_URLS = {"openai_compatible": OPENAI_URL, "anthropic": ANTHROPIC_URL}
@@ -132,9 +137,13 @@ def save_connection(
 
 @transaction.atomic
 def delete_connection(*, connection: Connection, by: User) -> None:
-    """Remove an account no monitor depends on. Raises NotAllowed, Conflict."""
+    """Remove an account no monitor depends on and that judges nothing. Raises NotAllowed, Conflict."""
     _must_manage(by)
     label = str(connection)
+    if connection.targets.filter(_JUDGES).exists():
+        raise Conflict(
+            _("A model of “%(name)s” judges answers; choose another one first.") % {"name": label}
+        )
     try:
         connection.targets.all().delete()
         connection.delete()
@@ -147,9 +156,17 @@ def delete_connection(*, connection: Connection, by: User) -> None:
 
 
 def save_target(
-    *, connection: Connection, model: str, by: User, parameters: Mapping[str, JSON] | None = None
+    *,
+    connection: Connection,
+    model: str,
+    by: User,
+    parameters: Mapping[str, JSON] | None = None,
+    is_embedding: bool = False,
 ) -> Target:
-    """The target of these three things, made when it is new. Raises NotAllowed, Invalid."""
+    """The target of these things, made when it is new. Raises NotAllowed, Invalid.
+
+    `is_embedding`: the model turns texts into vectors and answers no prompt.
+    """
     _must_manage(by)
     model = clean_line(model)
     wrong: dict[str, str] = {}
@@ -157,8 +174,13 @@ def save_target(
         wrong["model"] = _(
             "Write the model's name as the provider spells it, at most 120 characters."
         )
+    if is_embedding and connection.provider not in EMBEDDERS:
+        wrong["is_embedding"] = _(
+            "“%(name)s” has no embeddings; add the model to a connection that speaks OpenAI’s language."
+        ) % {"name": connection.name}
     parameters = dict(parameters or {})
-    if reserved := sorted(_RESERVED & parameters.keys()):
+    reserved_names = RESERVED_FOR_EMBEDDINGS if is_embedding else _RESERVED
+    if reserved := sorted(reserved_names & parameters.keys()):
         wrong["parameters"] = _("“%(name)s” is set by Retex; remove it from the parameters.") % {
             "name": reserved[0]
         }
@@ -180,9 +202,28 @@ def save_target(
             fields=wrong,
         )
     target, _created = Target.objects.get_or_create(
-        connection=connection, model=model, parameters=parameters
+        connection=connection,
+        model=model,
+        parameters=parameters,
+        defaults={"is_embedding": is_embedding},
     )
+    if target.is_embedding != is_embedding:
+        _change_kind(target, is_embedding=is_embedding)
     return target
+
+
+def _change_kind(target: Target, *, is_embedding: bool) -> None:
+    """Correct what a model was entered as, while nothing depends on it. Raises Invalid."""
+    if Target.objects.filter(_JUDGES | Q(monitors__isnull=False), pk=target.pk).exists():
+        said = (
+            _("“%(model)s” is in use as a model that answers prompts.")
+            if is_embedding
+            else _("“%(model)s” is in use as an embeddings model.")
+        )
+        message = said % {"model": target.model}
+        raise Invalid(message, fields={"is_embedding": message})
+    target.is_embedding = is_embedding
+    target.save(update_fields=["is_embedding"])
 
 
 def save_price(

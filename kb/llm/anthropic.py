@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from kb.llm.base import JSON, Finish, Gate, LLMError, ModelInfo, Reply, Request
+from kb.llm.base import (
+    JSON,
+    EmbeddingRequest,
+    Embeddings,
+    Finish,
+    Gate,
+    LLMError,
+    ModelInfo,
+    Reply,
+    Request,
+)
 from kb.llm.wire import (
     MAX_MODELS,
     Exchange,
@@ -83,6 +93,16 @@ class Anthropic:
             PATH, headers=self._headers(), body=_body(request), deadline=deadline, gate=gate
         )
         return _reply(exchange, request, self.wire.base_url)
+
+    async def embed(
+        self, request: EmbeddingRequest, *, deadline: float, gate: Gate | None = None
+    ) -> Embeddings:
+        """Always refused: this dialect has no embeddings."""
+        raise LLMError(
+            "bad_request",
+            "This dialect has no embeddings; choose a model of an OpenAI-compatible connection.",
+            permanent=True,
+        )
 
     async def models(self) -> list[ModelInfo]:
         """See `Provider.models`."""

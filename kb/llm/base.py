@@ -40,6 +40,10 @@ type Gate = Callable[[int], Awaitable[None]]
 """Awaited before each attempt with its number, 1 for the first. Raising LLMError("cancelled")
 stops the call before anything leaves: the place for a kill switch and for reserving money."""
 
+STOPPING_KINDS: frozenset[ErrorKind] = frozenset(
+    {"auth", "not_found", "egress", "cancelled", "over_budget"}
+)
+"""Errors that will meet every further call to the same model as well, so none is made."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _PLAIN_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?")
 
@@ -82,6 +86,32 @@ class Reply:
     raw_finish: str | None
     attempts: int = 1
     maybe_billed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts to be turned into vectors by one model. ``parameters`` travel verbatim to the vendor."""
+
+    texts: tuple[str, ...]
+    model: str
+    parameters: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector for each text, in their order, all of one length; the rest is as in `Reply`.
+
+    Vendors charge for what is read alone, so ``output_tokens`` is 0.
+    """
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str
+    input_tokens: int | None
+    request_id: str | None = None
+    latency_ms: int = 0
+    attempts: int = 1
+    maybe_billed: int = 0
+    output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +205,12 @@ class Provider(Protocol):
         ``deadline`` is an instant of the provider's clock (``time.monotonic()`` unless another
         one was passed in); nothing goes on after it, waits included. Raises LLMError.
         """
+        ...
+
+    async def embed(
+        self, request: EmbeddingRequest, *, deadline: float, gate: Gate | None = None
+    ) -> Embeddings:
+        """The vectors of some texts, in one call; the rest is as in `complete`."""
         ...
 
     async def models(self) -> list[ModelInfo]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from decimal import ROUND_UP, Decimal
 
-from kb.llm.base import JSON, Request
+from kb.llm.base import JSON, EmbeddingRequest, Request
 
 CHARACTERS_PER_TOKEN = 4
 """The rule of thumb vendors give for English."""
@@ -28,6 +28,11 @@ def output_limit(request: Request) -> int | None:
     """The most tokens the request allows an answer to have; None when it sets no limit."""
     limits = [_count(request.parameters.get(name)) for name in LIMIT_PARAMETERS]
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def tokens_embedded(request: EmbeddingRequest) -> tuple[int, int]:
+    """Input and output tokens of a call for vectors; nothing is written."""
+    return tokens_in([len(text) for text in request.texts]), 0
 
 
 def usual_tokens(request: Request, usual_output: float | None = None) -> tuple[int, int]:

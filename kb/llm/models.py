@@ -37,11 +37,13 @@ class Connection(models.Model):
 
 
 class Target(models.Model):
-    """Connection + model + parameters a prompt is re-run against."""
+    """Connection + model + parameters a prompt is re-run against, or that judges what came of it."""
 
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="targets")
     model = models.CharField(_("model"), max_length=120)
     parameters = models.JSONField(default=dict, blank=True)
+    is_embedding = models.BooleanField(default=False)
+    """It turns texts into vectors: asked at another address, and no prompt is re-run against it."""
     created = models.DateTimeField(db_default=Now())
 
     class Meta:

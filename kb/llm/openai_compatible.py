@@ -2,17 +2,28 @@
 
 Azure (v1), Mistral, Gemini's compatible endpoint, Ollama, vLLM, LM Studio, llama.cpp and most
 gateways differ in a few habits, named in `Quirks`. The base URL follows the rule of
-`kb.llm.wire.Wire`: used as given, ``chat/completions`` appended.
+`kb.llm.wire.Wire`: used as given, ``chat/completions`` or ``embeddings`` appended.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal, Self
 
-from kb.llm.base import JSON, Finish, Gate, LLMError, ModelInfo, Reply, Request
+from kb.llm.base import (
+    JSON,
+    EmbeddingRequest,
+    Embeddings,
+    Finish,
+    Gate,
+    LLMError,
+    ModelInfo,
+    Reply,
+    Request,
+)
 from kb.llm.wire import (
     MAX_MODELS,
     Exchange,
@@ -31,6 +42,11 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 PATH = "chat/completions"
 RESERVED_PARAMETERS = frozenset({"model", "messages", "stream", "stream_options", "n"})
 """What the product decides itself: one whole answer to the messages of the prompt."""
+EMBEDDINGS_PATH = "embeddings"
+RESERVED_FOR_EMBEDDINGS = frozenset({"model", "input", "encoding_format"})
+"""Likewise: the texts, and vectors as lists of numbers, which every service sends unasked."""
+MOST_DIMENSIONS = 16_384
+"""Of a vector; the longest of today have 4,096."""
 
 _FINISH: Mapping[str, Finish] = {
     "stop": "stop",
@@ -108,6 +124,17 @@ class OpenAICompatible:
             raise
         return _reply(exchange, request, self.wire.base_url)
 
+    async def embed(
+        self, request: EmbeddingRequest, *, deadline: float, gate: Gate | None = None
+    ) -> Embeddings:
+        """See `Provider.embed`."""
+        _refuse_reserved(request.parameters, RESERVED_FOR_EMBEDDINGS)
+        body = {"model": request.model, "input": list(request.texts), **request.parameters}
+        exchange = await self.wire.post(
+            EMBEDDINGS_PATH, headers=self._headers(), body=body, deadline=deadline, gate=gate
+        )
+        return _embeddings(exchange, request, self.wire.base_url)
+
     async def models(self) -> list[ModelInfo]:
         """See `Provider.models`."""
         exchange = await self.wire.get("models", headers=self._headers())
@@ -133,7 +160,7 @@ class OpenAICompatible:
 
     def _body(self, request: Request) -> dict[str, object]:
         parameters = dict(request.parameters)
-        _refuse_reserved(parameters)
+        _refuse_reserved(parameters, RESERVED_PARAMETERS)
         for name, wanted in (
             ("max_tokens", self.quirks.max_tokens_field),
             ("seed", self.quirks.seed_field),
@@ -159,8 +186,8 @@ def _retires(entry: Mapping[str, JSON]) -> date | None:
     return day_or_none(entry.get("shutdown_date")) or day_or_none(deprecation)
 
 
-def _refuse_reserved(parameters: Mapping[str, JSON]) -> None:
-    reserved = sorted(RESERVED_PARAMETERS & parameters.keys())
+def _refuse_reserved(parameters: Mapping[str, JSON], names: frozenset[str]) -> None:
+    reserved = sorted(names & parameters.keys())
     if reserved:
         raise LLMError(
             "bad_request",
@@ -202,6 +229,55 @@ def _reply(exchange: Exchange, request: Request, place: str) -> Reply:
         attempts=exchange.attempts,
         maybe_billed=exchange.maybe_billed,
     )
+
+
+def _embeddings(exchange: Exchange, request: EmbeddingRequest, place: str) -> Embeddings:
+    payload = exchange.payload
+    vectors = [_vector(entry.get("embedding")) for entry in _in_order(items(payload.get("data")))]
+    lengths = {len(vector) for vector in vectors if vector is not None}
+    if len(vectors) != len(request.texts) or None in vectors or len(lengths) != 1:
+        raise bad_reply(
+            place,
+            "data does not hold one list of numbers for each text",
+            exchange.request_id,
+            attempts=exchange.attempts,
+            maybe_billed=exchange.maybe_billed + 1,
+        )
+    usage = payload.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    return Embeddings(
+        vectors=tuple(vector for vector in vectors if vector is not None),
+        model=name_or_none(payload.get("model")) or request.model,
+        input_tokens=count_or_none(counts.get("prompt_tokens")),
+        request_id=exchange.request_id,
+        latency_ms=exchange.latency_ms,
+        attempts=exchange.attempts,
+        maybe_billed=exchange.maybe_billed,
+    )
+
+
+def _in_order(entries: list[dict[str, JSON]]) -> list[dict[str, JSON]]:
+    """Sorted by the index each entry carries; as they came where one carries none."""
+    places = [count_or_none(entry.get("index")) for entry in entries]
+    if None in places or len(set(places)) != len(places):
+        return entries
+    return [entry for _place, entry in sorted(zip(places, entries, strict=True), key=_first)]
+
+
+def _first(pair: tuple[int | None, dict[str, JSON]]) -> int:
+    return pair[0] or 0
+
+
+def _vector(value: JSON) -> tuple[float, ...] | None:
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_DIMENSIONS:
+        return None
+    numbers = [
+        float(number)
+        for number in value
+        if isinstance(number, int | float) and not isinstance(number, bool)
+    ]
+    is_whole = len(numbers) == len(value) and all(map(math.isfinite, numbers))
+    return tuple(numbers) if is_whole else None
 
 
 def _text(content: JSON) -> str:

@@ -11,9 +11,17 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from kb.core.http import MAX_RESPONSE_BYTES, HttpClient, HttpError, HttpResponse
-from kb.llm.base import Gate, ModelInfo, Provider, Reply, Request
+from kb.llm.base import (
+    EmbeddingRequest,
+    Embeddings,
+    Gate,
+    ModelInfo,
+    Provider,
+    Reply,
+    Request,
+)
 from kb.llm.breaker import Breakers
-from kb.llm.forecast import tokens_of
+from kb.llm.forecast import tokens_embedded, tokens_of
 from kb.llm.held import HeldBack
 from kb.llm.limits import Limits, Queue
 from kb.llm.shared import Memory, memory
@@ -65,8 +73,29 @@ class Paced:
         self, request: Request, *, deadline: float, gate: Gate | None = None
     ) -> Reply:
         """See `Provider.complete`. Raises HeldBack as well, for a call that never left."""
-        announced = tokens_of(request)
 
+        async def ask(may_leave: Gate) -> Reply:
+            return await self.provider.complete(request, deadline=deadline, gate=may_leave)
+
+        return await self._in_turn(ask, tokens_of(request), deadline, gate)
+
+    async def embed(
+        self, request: EmbeddingRequest, *, deadline: float, gate: Gate | None = None
+    ) -> Embeddings:
+        """See `Provider.embed`. Raises HeldBack as well, for a call that never left."""
+
+        async def ask(may_leave: Gate) -> Embeddings:
+            return await self.provider.embed(request, deadline=deadline, gate=may_leave)
+
+        return await self._in_turn(ask, sum(tokens_embedded(request)), deadline, gate)
+
+    async def _in_turn[Answer: (Reply, Embeddings)](
+        self,
+        ask: Callable[[Gate], Awaitable[Answer]],
+        announced: int,
+        deadline: float,
+        gate: Gate | None,
+    ) -> Answer:
         async with self.queue.place(deadline=deadline) as place:
 
             async def may_leave(attempt: int) -> None:
@@ -75,11 +104,11 @@ class Paced:
                 if gate:
                     await gate(attempt)
 
-            reply = await self.provider.complete(request, deadline=deadline, gate=may_leave)
-        if reply.input_tokens is not None and reply.output_tokens is not None:
-            used = reply.input_tokens + reply.output_tokens
+            answer = await ask(may_leave)
+        if answer.input_tokens is not None and answer.output_tokens is not None:
+            used = answer.input_tokens + answer.output_tokens
             await asyncio.to_thread(self.queue.limits.correct, self.queue.rates, used - announced)
-        return reply
+        return answer
 
     async def models(self) -> list[ModelInfo]:
         """See `Provider.models`. Raises HeldBack as well."""

@@ -18,7 +18,17 @@ from kb.core.errors import NotAllowed, NotFound
 from kb.core.http import HttpClient
 from kb.llm import catalogue, clients, rules, spending
 from kb.llm.anthropic import DEFAULT_BASE_URL as ANTHROPIC_URL
-from kb.llm.base import LLMError, Message, ModelInfo, Reply, Request, RetryPolicy, host_of
+from kb.llm.base import (
+    EmbeddingRequest,
+    Embeddings,
+    LLMError,
+    Message,
+    ModelInfo,
+    Reply,
+    Request,
+    RetryPolicy,
+    host_of,
+)
 from kb.llm.breaker import State
 from kb.llm.models import (
     CALLS,
@@ -98,10 +108,11 @@ def host(connection: Connection) -> str:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a provider said when it was tried: the models it offers or an answer, else an error."""
+    """What a provider said when it was tried: its models, an answer or vectors, else an error."""
 
     models: Sequence[ModelInfo] = ()
     reply: Reply | None = None
+    embeddings: Embeddings | None = None
     error: LLMError | None = None
 
 
@@ -120,12 +131,11 @@ async def try_connection(connection: Connection, http: HttpClient) -> Trial:
 
 
 async def try_target(target: Target, http: HttpClient, *, now: datetime) -> Trial:
-    """Ask the model for one word, which may cost a few tokens; never raises LLMError.
+    """Ask the model for one word, or for the vector of one; never raises LLMError.
 
-    The call keeps to the limits and the budgets like any other, and is never repeated.
+    That may cost a few tokens. The call keeps to the limits and the budgets like any other, and is
+    never repeated.
     """
-    parameters = clients.parameters_for(target, {}, slot=now, repeat=0)
-    request = Request((Message("user", TRIAL_QUESTION),), target.model, parameters)
     try:
         provider = clients.open_provider(target.connection, http, _TRIAL_PATIENCE, is_trial=True)
         price = await sync_to_async(price_of)(target)
@@ -138,19 +148,43 @@ async def try_target(target: Target, http: HttpClient, *, now: datetime) -> Tria
         )
         metered = spending.Metered(provider, purse, timezone.now)
         deadline = time.monotonic() + TRIAL_SECONDS
-        return Trial(reply=await metered.complete(request, deadline=deadline))
+        if target.is_embedding:
+            texts = EmbeddingRequest((TRIAL_QUESTION,), target.model, target.parameters)
+            return Trial(embeddings=await metered.embed(texts, deadline=deadline))
+        parameters = clients.parameters_for(target, {}, slot=now, repeat=0)
+        question = Request((Message("user", TRIAL_QUESTION),), target.model, parameters)
+        return Trial(reply=await metered.complete(question, deadline=deadline))
     except LLMError as error:
         return Trial(error=error)
 
 
-def targets() -> QuerySet[Target]:
-    """What prompts can be re-run against: the targets of connections in use."""
+def targets_in_use() -> QuerySet[Target]:
+    """The targets of connections in use, whatever they are for."""
     return Target.objects.select_related("connection").filter(connection__is_enabled=True)
 
 
+def targets() -> QuerySet[Target]:
+    """What prompts can be re-run against: the models in use that answer."""
+    return targets_in_use().filter(is_embedding=False)
+
+
+def embedding_targets() -> QuerySet[Target]:
+    """The models in use that turn texts into vectors."""
+    return targets_in_use().filter(is_embedding=True)
+
+
 def target_by_id(pk: int) -> Target:
-    """One target in use. Raises NotFound."""
-    found = targets().filter(pk=pk).first()
+    """One model in use that answers. Raises NotFound."""
+    return _one(targets(), pk)
+
+
+def any_target_by_id(pk: int) -> Target:
+    """One target in use, whatever it is for. Raises NotFound."""
+    return _one(targets_in_use(), pk)
+
+
+def _one(rows: QuerySet[Target], pk: int) -> Target:
+    found = rows.filter(pk=pk).first()
     if found is None:
         raise NotFound(_("There is no target %(pk)s in use.") % {"pk": pk})
     return found

@@ -2,24 +2,37 @@
 
 Answers come from a table of scripts and are the same for the same seed, model, prompt, day and
 repeat, so that months of nightly runs can be written in seconds and written again alike. Every
-model is labelled as simulated, and an answer nobody scripted says so.
+model is labelled as simulated, and an answer nobody scripted says so. Vectors are counts of
+letters, three at a time: texts that are spelled alike come near each other, whatever they mean.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from kb.llm.base import Gate, LLMError, ModelInfo, Reply, Request
+from kb.llm.base import (
+    EmbeddingRequest,
+    Embeddings,
+    Gate,
+    LLMError,
+    ModelInfo,
+    Reply,
+    Request,
+)
 
 STABLE = "simulated-stable"
 DRIFTING = "simulated-drifting"
+VECTORS = "simulated-embeddings"
 MODELS = (
     ModelInfo(id=DRIFTING, name="Simulated model whose behaviour changes one day"),
+    ModelInfo(id=VECTORS, name="Simulated vectors of texts, from their letters alone"),
     ModelInfo(id=STABLE, name="Simulated model that stays as it is"),
 )
 DATE_PARAMETER = "simulated_date"
@@ -30,6 +43,7 @@ USUAL_SHARE = 0.6
 CHARACTERS_PER_TOKEN = 4
 """The rule of thumb vendors give for English; only the shape of the figures matters here."""
 FASTEST_MS, SLOWEST_MS = 350, 1_900
+DIMENSIONS, LETTERS = 256, 3
 FALLBACK = (
     "This is a simulated answer. No model was asked; the prompt had {words} words.",
     "This is a simulated answer. A real one needs a connection; the prompt had {words} words.",
@@ -76,13 +90,7 @@ class SimulatedProvider:
         if gate:
             await gate(1)
         if request.model not in (STABLE, DRIFTING):
-            raise LLMError(
-                "not_found",
-                f"The simulated provider has no model {request.model!r}; "
-                f"it has {STABLE} and {DRIFTING}.",
-                permanent=True,
-                attempts=1,
-            )
+            raise _unknown(request.model, f"{STABLE} and {DRIFTING}")
         prompt = "\n\n".join(message.content for message in request.messages)
         day = self._day(request)
         chance = _chances(
@@ -103,6 +111,20 @@ class SimulatedProvider:
             request_id=None,
             latency_ms=round(FASTEST_MS + chance("latency") * (SLOWEST_MS - FASTEST_MS)),
             raw_finish="stop",
+        )
+
+    async def embed(
+        self, request: EmbeddingRequest, *, deadline: float, gate: Gate | None = None
+    ) -> Embeddings:
+        """See `Provider.embed`; never waits, so that ``deadline`` has no effect."""
+        if gate:
+            await gate(1)
+        if request.model != VECTORS:
+            raise _unknown(request.model, f"{VECTORS} for vectors")
+        return Embeddings(
+            vectors=tuple(_vector(text) for text in request.texts),
+            model=VECTORS,
+            input_tokens=sum(map(_tokens, request.texts)),
         )
 
     async def models(self) -> list[ModelInfo]:
@@ -129,6 +151,25 @@ class SimulatedProvider:
                 has_drifted = model == DRIFTING and script.after and day >= script.after
                 return script.answers_after if has_drifted else script.answers
         return tuple(text.format(words=len(prompt.split())) for text in FALLBACK)
+
+
+def _unknown(model: str, known: str) -> LLMError:
+    return LLMError(
+        "not_found",
+        f"The simulated provider has no model {model!r}; it has {known}.",
+        permanent=True,
+        attempts=1,
+    )
+
+
+def _vector(text: str) -> tuple[float, ...]:
+    """How often each three letters occur, white space and capitals apart; all 0 for no letters."""
+    spelled = f" {' '.join(text.lower().split())} "
+    counts = Counter(spelled[at : at + LETTERS] for at in range(len(spelled) - LETTERS + 1))
+    vector = [0.0] * DIMENSIONS
+    for letters, count in counts.items():
+        vector[zlib.crc32(letters.encode("utf-8", "replace")) % DIMENSIONS] += 1 + math.log(count)
+    return tuple(vector)
 
 
 def _chances(*identity: object) -> Callable[[Literal["answer", "latency"]], float]:

@@ -26,7 +26,16 @@ from django.db.models import Q
 from django.utils import timezone
 
 from kb.llm import forecast
-from kb.llm.base import Gate, LLMError, ModelInfo, Provider, Reply, Request
+from kb.llm.base import (
+    EmbeddingRequest,
+    Embeddings,
+    Gate,
+    LLMError,
+    ModelInfo,
+    Provider,
+    Reply,
+    Request,
+)
 from kb.llm.clients import SIMULATED
 from kb.llm.held import HeldBack
 from kb.llm.models import CALLS, Cap, Period, Price, Reservation, Target
@@ -66,8 +75,10 @@ class Purse:
             return Decimal(0)
         return forecast.money(self.input_price, self.output_price, tokens)
 
-    def estimate(self, request: Request) -> Estimate:
+    def estimate(self, request: Request | EmbeddingRequest) -> Estimate:
         """What to reserve for one attempt of a request."""
+        if isinstance(request, EmbeddingRequest):
+            return Estimate(self.cost(forecast.tokens_embedded(request)))
         return Estimate(self.cost(forecast.reserved_tokens(request, self.usual_output)))
 
 
@@ -258,8 +269,30 @@ class Metered:
         The caller's gate is asked first, and again after a wait for others, so that nothing leaves
         that was switched off meanwhile.
         """
+
+        async def ask(may_leave: Gate) -> Reply:
+            return await self.provider.complete(request, deadline=deadline, gate=may_leave)
+
+        return await self._paid(ask, self.purse.estimate(request), deadline, gate)
+
+    async def embed(
+        self, request: EmbeddingRequest, *, deadline: float, gate: Gate | None = None
+    ) -> Embeddings:
+        """See `Provider.embed`; reserved and settled as in `complete`."""
+
+        async def ask(may_leave: Gate) -> Embeddings:
+            return await self.provider.embed(request, deadline=deadline, gate=may_leave)
+
+        return await self._paid(ask, self.purse.estimate(request), deadline, gate)
+
+    async def _paid[Answer: (Reply, Embeddings)](
+        self,
+        ask: Callable[[Gate], Awaitable[Answer]],
+        estimate: Estimate,
+        deadline: float,
+        gate: Gate | None,
+    ) -> Answer:
         kept: list[Reservation] = []
-        estimate = self.purse.estimate(request)
 
         async def may_leave(attempt: int) -> None:
             patience = min(self.ticks() + WORTH_WAITING, deadline)
@@ -277,7 +310,7 @@ class Metered:
                 await self.sleep(LOOK_SECONDS)
 
         try:
-            reply = await self.provider.complete(request, deadline=deadline, gate=may_leave)
+            answer = await ask(may_leave)
         except LLMError as error:
             sent = min(error.attempts, len(kept))
             await self._settle(kept, _without_answer(kept, sent, error.maybe_billed))
@@ -285,8 +318,8 @@ class Metered:
         except BaseException:  # ended from outside: nobody knows what the last attempt became
             await asyncio.shield(self._settle(kept, _without_answer(kept, len(kept), len(kept))))
             raise
-        await self._settle(kept, self._with_answer(kept, reply))
-        return reply
+        await self._settle(kept, self._with_answer(kept, answer))
+        return answer
 
     async def models(self) -> list[ModelInfo]:
         """See `Provider.models`; a list costs nothing."""
@@ -299,15 +332,15 @@ class Metered:
         for reservation, usage in zip(kept, usages, strict=True):
             await sync_to_async(settle)(reservation, usage)
 
-    def _with_answer(self, kept: Sequence[Reservation], reply: Reply) -> list[Usage]:
+    def _with_answer(self, kept: Sequence[Reservation], answer: Reply | Embeddings) -> list[Usage]:
         """The attempts before the last by what is known of them, the last by its tokens."""
         if not kept:
             return []
-        before = _without_answer(kept[:-1], len(kept) - 1, reply.maybe_billed)
-        if reply.input_tokens is None or reply.output_tokens is None:
+        before = _without_answer(kept[:-1], len(kept) - 1, answer.maybe_billed)
+        if answer.input_tokens is None or answer.output_tokens is None:
             last = Usage(money=kept[-1].money, calls=1)
         else:
-            tokens = (reply.input_tokens, reply.output_tokens)
+            tokens = (answer.input_tokens, answer.output_tokens)
             last = Usage(self.purse.cost(tokens), 1, 0, *tokens)
         return [*before, last]
 

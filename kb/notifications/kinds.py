@@ -67,6 +67,15 @@ def _unchecked(c: Mapping[str, Any]) -> str:
     return _("“%(title)s” could not be checked on %(model)s for %(count)s runs in a row.") % c
 
 
+def _judge_changed(c: Mapping[str, Any]) -> str:
+    return (
+        _(
+            "%(model)s, which judges answers, judges otherwise than before: its verdicts do not count until somebody accepts that."
+        )
+        % c
+    )
+
+
 def _commented(c: Mapping[str, Any]) -> str:
     return _("%(by)s commented on “%(title)s”.") % c
 
@@ -125,6 +134,13 @@ KINDS: Mapping[str, Kind] = {
             gettext_lazy("A prompt could not be checked"),
             gettext_lazy("You set up this monitor."),
             _unchecked,
+            is_mailed=True,
+        ),
+        Kind(
+            "judge_changed",
+            gettext_lazy("The model that judges answers has changed"),
+            gettext_lazy("You are an administrator of Retex."),
+            _judge_changed,
             is_mailed=True,
         ),
         Kind("commented", gettext_lazy("A comment on a prompt"), _WATCHING, _commented),

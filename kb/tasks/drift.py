@@ -11,7 +11,8 @@ from celery import shared_task
 from django.utils import timezone
 
 from kb.core.http import HttpClient, policy_from_settings
-from kb.drift import actions, assessing, incidents, power, runs
+from kb.drift import actions, anchors, assessing, incidents, judging, power, runs
+from kb.drift.grader_models import AnchorLook
 from kb.drift.models import Run
 from kb.llm.base import LLMError
 from kb.llm.clients import open_provider
@@ -53,7 +54,7 @@ def wake_waiting_runs() -> None:
         logger.warning("runs returned=%d ended=%d", returned, ended)
     for run_id in runs.waiting_runs(now=now):
         run.delay(run_id)
-    for run_id in runs.unassessed_runs():
+    for run_id in runs.unassessed_runs(now=now):
         assessing.assess(run_id, now=timezone.now())
 
 
@@ -80,6 +81,44 @@ def judge_models() -> None:
         logger.warning("models changed targets=%s", changed)
 
 
+@shared_task(name="kb.drift.watch_judge")
+def watch_judge() -> None:
+    """Write down the look at the judge whose time has come; ring for every look that waits."""
+    now = timezone.now()
+    queued = anchors.queue_due_look(now=now)
+    for look_id in anchors.waiting_looks(now=now):
+        look_at_judge.delay(look_id)
+    if queued:
+        logger.info("look at the judge queued=%d", queued)
+
+
+@shared_task(name="kb.drift.forget_votes", time_limit=16 * 60, soft_time_limit=15 * 60)
+def forget_votes() -> None:
+    """Forget what graders said that are no longer in use."""
+    if forgotten := judging.forget_votes():
+        logger.info("votes forgotten=%d", forgotten)
+
+
+@shared_task(name="kb.drift.look_at_judge", time_limit=16 * 60, soft_time_limit=15 * 60)
+def look_at_judge(look_id: int) -> None:
+    """Claim one look and take its votes. A second message about the same look does nothing."""
+    claimed = anchors.claim(look_id, now=timezone.now())
+    if claimed is None:
+        return
+    async_to_sync(_look)(claimed)
+    verdict = AnchorLook.objects.filter(pk=look_id).values_list("verdict", flat=True).first()
+    logger.info("look=%d verdict=%s", look_id, verdict)
+
+
+async def _look(claimed: AnchorLook) -> None:
+    async with HttpClient(policy_from_settings()) as http:
+        await anchors.execute(claimed, access=_access(http), clock=timezone.now)
+
+
+def _access(http: HttpClient) -> judging.Access:
+    return judging.Access(lambda connection: open_provider(connection, http))
+
+
 @shared_task(name="kb.drift.run", time_limit=16 * 60, soft_time_limit=15 * 60)
 def run(run_id: int) -> None:
     """Claim a run and drive it to its end, and with it whatever else waits, as far as calls fit.
@@ -99,9 +138,10 @@ async def _drive(first: Run) -> None:
     driven: dict[asyncio.Task[None], int] = {}
 
     async with HttpClient(policy_from_settings()) as http:
+        access = _access(http)
 
         def drive(claimed: Run, calls: int) -> None:
-            driven[asyncio.create_task(_drive_one(claimed, http))] = calls
+            driven[asyncio.create_task(_drive_one(claimed, http, access))] = calls
 
         drive(first, await sync_to_async(runs.calls_of)(first))
         while driven:
@@ -133,15 +173,19 @@ def _claim_more(room: int) -> list[tuple[Run, int]]:
     return taken
 
 
-async def _drive_one(claimed: Run, http: HttpClient) -> None:
-    """Ask the model everything one run asks, end the run, compare it."""
+async def _drive_one(claimed: Run, http: HttpClient, access: judging.Access) -> None:
+    """Ask the models everything one run asks, end the run, compare it."""
     try:
         provider = await sync_to_async(open_provider)(claimed.monitor.target.connection, http)
     except LLMError as error:
         await sync_to_async(runs.fail)(claimed, error=error, now=timezone.now())
     else:
         await runs.execute(
-            claimed, provider=provider, clock=timezone.now, confirm=assessing.confirmation_wanted
+            claimed,
+            provider=provider,
+            clock=timezone.now,
+            confirm=assessing.confirmation_wanted,
+            access=access,
         )
     await sync_to_async(assessing.assess)(claimed.pk, now=timezone.now())
     ended = await Run.objects.aget(pk=claimed.pk)

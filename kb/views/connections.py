@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.models import User
 from kb.core.errors import Conflict, Invalid, NotFound
 from kb.core.http import HttpClient, policy_from_settings
+from kb.drift import grader_queries
 from kb.forms.caps import CapForm
 from kb.forms.llm import (
     CHOICES,
@@ -93,6 +94,7 @@ def _page(
         "account": _account(found),
         "connection": found,
         "targets": [(target, parameters_text(target)) for target in targets],
+        "judging": {grader.target_id for grader in grader_queries.in_use().values()},
         "target_form": target_form or _target_form(request),
         "price_forms": _price_forms(found, targets) if prices is None else prices,
         **_money(request, found, cap_form),
@@ -196,6 +198,9 @@ def connection_delete(request: HttpRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {
         "connection": found,
         "monitor_count": queries.monitor_count(found),
+        "is_judging": any(
+            grader.target.connection_id == found.pk for grader in grader_queries.in_use().values()
+        ),
     }
     if request.method != "POST":
         return render(request, "llm/connection_delete.html", context)
@@ -224,9 +229,12 @@ def connection_target(request: HttpRequest, pk: int) -> HttpResponse:
         except Invalid as error:
             _place_refusals(form, error)
         else:
-            messages.success(
-                request, _("“%(model)s” can be asked now.") % {"model": form.cleaned_data["model"]}
+            said = (
+                _("“%(model)s” can make vectors now.")
+                if form.cleaned_data["is_embedding"]
+                else _("“%(model)s” can be asked now.")
             )
+            messages.success(request, said % {"model": form.cleaned_data["model"]})
             return redirect("connection", pk=pk)
     return _page(request, found, target_form=form, status=422)
 
@@ -288,6 +296,7 @@ def connection_try(request: HttpRequest, pk: int) -> HttpResponse:
         "trouble": words.trouble(trial.error.kind) if trial.error else None,
         "host": queries.host(found),
         "wait": words.seconds(trial.reply.latency_ms) if trial.reply else "",
+        "dimensions": len(trial.embeddings.vectors[0]) if trial.embeddings else 0,
     }
     if wants_fragment(request):
         context |= {**_state(found), "is_beside": True}

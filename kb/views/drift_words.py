@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from django.utils import formats, timezone
 from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
-from kb.drift import assertions, features, planner, watch
-from kb.drift.assertions import MODEL_TYPES, Assertion, Facts, Reason
+from kb.drift import assertions, features, grading, judging, planner, watch
+from kb.drift.assertions import MODEL_TYPES, Assertion, Reason
 from kb.drift.assessing import slot_near
 from kb.drift.models import Completion, DriftReport, Monitor, TestCase
 from kb.drift.planner import Plan
@@ -240,24 +241,38 @@ class Check:
     seen: str
 
 
-def checks_of(case: TestCase, answer: Completion) -> list[Check]:
-    """The rules of a case with the verdicts on one of its answers and what can be seen in it."""
-    facts = Facts(finish=answer.finish or None, latency_ms=answer.latency_ms, cost=answer.cost)
+def checks_of(case: TestCase, answer: Completion, *, is_doubted: bool = False) -> list[Check]:
+    """The rules of a case with the verdicts on one of its answers and what can be seen in it.
+
+    `is_doubted`: the word of the judge was left aside when its run was compared.
+    """
     found = []
-    for item, has_passed in zip(case.assertions, answer.verdicts, strict=False):
+    for place, (item, has_passed) in enumerate(zip(case.assertions, answer.verdicts, strict=False)):
         rule = assertions.parse(item)
-        seen = _seen(rule, has_passed, answer.text, facts)
-        found.append(Check(rule_words(rule), has_passed, seen))
+        why = answer.not_judged[place] if place < len(answer.not_judged) else None
+        if is_doubted and rule.type == grading.RUBRIC and has_passed is not None:
+            left_aside = _("The judging model is in doubt, so its word is left aside.")
+            found.append(Check(rule_words(rule), None, left_aside))
+            continue
+        found.append(Check(rule_words(rule), has_passed, _seen(rule, has_passed, answer, why)))
     return found
 
 
-def _seen(rule: Assertion, has_passed: bool | None, text: str, facts: Facts) -> str:
-    """What speaks for a verdict; nothing where none was given."""
-    if has_passed is None:
-        return ""
-    if rule.type in MODEL_TYPES:
+def _seen(
+    rule: Assertion, has_passed: bool | None, answer: Completion, why: Mapping[str, Any] | None
+) -> str:
+    """What speaks for a verdict, or why there is none."""
+    if rule.type in MODEL_TYPES and has_passed is not None:
         return seen_words(Reason("judged", {}))
-    return seen_words(assertions.check(rule, text, facts).reason)
+    if why is not None:
+        return seen_words(Reason(why["code"], why["params"]))
+    has_answer = answer.outcome == Completion.Outcome.ANSWERED
+    if rule.type in MODEL_TYPES and has_answer:
+        return _("It was not judged.")
+    facts = judging.facts_of(answer)
+    return seen_words(
+        grading.judged_plainly(rule, answer.text, facts, has_answer=has_answer).reason
+    )
 
 
 # --- What went wrong --------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.models import User
 from kb.core.errors import Invalid, NotAllowed
-from kb.drift import actions, grading, queries, rules
+from kb.drift import actions, grader_queries, judging, queries, rules
+from kb.drift.grading import RUBRIC, SIMILAR
 from kb.drift.models import Monitor
 from kb.forms.check_words import whole
 from kb.forms.drift import (
@@ -30,6 +31,7 @@ from kb.forms.drift import (
     draft_of_case,
 )
 from kb.llm import queries as llm
+from kb.llm import rules as llm_rules
 from kb.llm.clients import SIMULATED
 from kb.llm.models import Target
 from kb.prompts import queries as prompts
@@ -108,6 +110,9 @@ class _SetupPage:
         self.targets = targets
         self.found = found
         self.variables = template.variables_from(version.variables)
+        self.judged = grader_queries.types_judged()
+        # Checks that are there already may stay when the model that judged them is gone.
+        self.graders = self.judged | (actions.types_used(found) if found else frozenset())
 
     def answer(self, save: Callable[[Setup], HttpResponse]) -> HttpResponse:
         """Do what the pressed button says: add or remove a row, count anew, or save."""
@@ -134,7 +139,13 @@ class _SetupPage:
         return self._render(setup, "drift/setup.html", **more)
 
     def _setup(self, draft: Draft, *, is_judged: bool = False) -> Setup:
-        return Setup(draft, targets=self.targets, variables=self.variables, is_judged=is_judged)
+        return Setup(
+            draft,
+            targets=self.targets,
+            variables=self.variables,
+            is_judged=is_judged,
+            graders=self.graders,
+        )
 
     def _render(self, setup: Setup, name: str, status: int = 200, **more: Any) -> HttpResponse:
         draft = setup.draft
@@ -159,7 +170,7 @@ class _SetupPage:
             "power": power_words(plan, draft.schedule_text),
             "without_value": " ".join(WITHOUT_VALUE),
             "near_types": " ".join(NEAR_TYPES),
-            "judge_calls": setup.rubrics * grading.VOTES,
+            **self._judging(setup, effort),
             "figure_a_month": _figure(
                 effort.cost_a_month, effort.currency, round(effort.calls_a_month)
             ),
@@ -169,6 +180,20 @@ class _SetupPage:
             **more,
         }
         return render(self.request, name, context, status=status)
+
+    def _judging(self, setup: Setup, effort: queries.Effort) -> dict[str, Any]:
+        """What the checks by models take, and which of them nobody can judge."""
+        took = judging.effort(setup.judged_rules, answer_tokens=effort.output_tokens)
+        runs_a_month = effort.calls_a_month / effort.calls_a_run if effort.calls_a_run else 0.0
+        a_month = None if took.cost is None else took.cost * Decimal(str(runs_a_month))
+        return {
+            "judging": took,
+            "cost_of_judging": money(a_month, took.currency),
+            "has_judge": RUBRIC in self.judged,
+            "has_embeddings": SIMILAR in self.judged,
+            "keeps_not_judged": bool({type for type, _length in setup.judged_rules} - self.judged),
+            "can_manage": llm_rules.can_manage(signed_in(self.request)),
+        }
 
 
 def _figure(cost: Decimal | None, currency: str, calls: int) -> str:

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 from accounts.models import Department, User
 from kb.community import rules as community_rules
-from kb.drift import actions, queries, rules
+from kb.drift import actions, judging, queries, rules
 from kb.drift.models import Completion, DriftReport, Incident, Monitor, Run, TestCase
 from kb.llm import catalogue, spending
 from kb.llm import queries as llm
@@ -29,6 +29,7 @@ from kb.prompts import rules as prompt_rules
 from kb.prompts.models import PromptVersion
 from kb.tasks import drift as tasks
 from kb.views import drift_words as words
+from kb.views import judging_words
 from kb.views.charts import Chart, likeness_chart, pass_rate_chart
 from kb.views.fragments import wants_fragment
 from kb.views.incidents import open_incidents
@@ -180,6 +181,7 @@ def _monitor_context(person: User, found: Monitor) -> dict[str, Any]:
     changes = queries.case_changes(report.run) if report else []
     changed = [change for change in changes if change.is_changed]
     version = found.version
+    is_doubted = report is not None and bool(queries.doubt_of(report.run))
     return {
         "state": queries.state_of(found),
         "is_unchecked": queries.is_unchecked(found),
@@ -196,7 +198,10 @@ def _monitor_context(person: User, found: Monitor) -> dict[str, Any]:
         "incident": _open_incident(person, report),
         "last": nights[-1] if nights else None,
         "last_trouble": _trouble_of(nights[-1]) if nights else None,
-        "changed": [_compared(change, version) for change in changed[:MOST_COMPARED]],
+        "judging": judging_words.notes_on(found),
+        "changed": [
+            _compared(change, version, is_doubted=is_doubted) for change in changed[:MOST_COMPARED]
+        ],
         "changed_count": len(changed),
         "unchanged": [change for change in changes if not change.is_changed],
         "ending": _ending(found),
@@ -271,8 +276,13 @@ def _effort(found: Monitor) -> dict[str, Any]:
         schedule=found.schedule,
         repeats=found.baseline_repeats,
     )
+    rules = [rule for case in cases for rule in judging.rules_of(case)]
+    judged = judging.effort(
+        [(rule.type, len(str(rule.value))) for rule in rules], answer_tokens=effort.output_tokens
+    )
     return {
         "case_count": len(cases),
+        "judging_calls": judged.votes + judged.vectors,
         "facts": facts,
         "power": words.power_words(power, found.schedule) if power else None,
         "effort": effort,
@@ -292,14 +302,14 @@ def _trouble_of(night: queries.Night) -> words.Trouble | None:
     return None
 
 
-def _compared(change: queries.CaseChange, version: PromptVersion) -> Compared:
+def _compared(change: queries.CaseChange, version: PromptVersion, *, is_doubted: bool) -> Compared:
     old = change.baseline_answer.text[:LONGEST_SHOWN] if change.baseline_answer else ""
     new = change.answer.text[:LONGEST_SHOWN] if change.answer else ""
     then, now = _side_by_side(old, new)
     return Compared(
         change=change,
         values=words.values_of(change.case, version),
-        failed=_failed_checks(change.case, change.answer),
+        failed=_failed_checks(change.case, change.answer, is_doubted=is_doubted),
         then=then,
         now=now,
     )
@@ -324,10 +334,12 @@ def _side_by_side(old: str, new: str) -> tuple[list[words.Stretch], list[words.S
     )
 
 
-def _failed_checks(case: TestCase, answer: Completion | None) -> list[words.Check]:
+def _failed_checks(
+    case: TestCase, answer: Completion | None, *, is_doubted: bool
+) -> list[words.Check]:
     if answer is None:
         return []
-    checks = words.checks_of(case, answer)
+    checks = words.checks_of(case, answer, is_doubted=is_doubted)
     return [check for check in checks if check.has_passed is False]
 
 

@@ -21,6 +21,7 @@ from kb.llm import queries as llm
 from kb.llm import rules as llm_rules
 from kb.prompts.models import PromptVersion
 from kb.views import drift_words as words
+from kb.views import judging_words
 from kb.views.fragments import wants_fragment
 from kb.views.people import signed_in
 
@@ -104,6 +105,7 @@ def _run_context(person: User, found: Run, *, whole_case: str) -> dict[str, Any]
         whole_case=whole_case,
         currency=price.currency if price else "",
         shows_details=can_change,
+        is_doubted=bool(queries.doubt_of(found)),
     )
     totals = _totals(rows)
     return {
@@ -118,6 +120,7 @@ def _run_context(person: User, found: Run, *, whole_case: str) -> dict[str, Any]
         "totals": totals,
         "median": words.seconds(totals.median_ms),
         "cost": words.money(found.cost, drawing.currency),
+        "judged": judging_words.judged(found) if is_ended else None,
         "cases": [drawing.case(case, case_rows) for case, case_rows in answers],
         "can_change": can_change,
         "can_manage": llm_rules.can_manage(person),
@@ -180,6 +183,8 @@ class _Drawing:
     whole_case: str
     currency: str
     shows_details: bool
+    is_doubted: bool
+    """The word of the judge was left aside when the run was compared."""
 
     def case(self, case: TestCase, rows: Sequence[Completion]) -> Answered:
         is_whole = str(case.pk) == self.whole_case
@@ -188,7 +193,7 @@ class _Drawing:
             values=words.values_of(case, self.version),
             answers=[self.answer(case, row, len(rows), is_whole=is_whole) for row in rows],
             passed=sum(bool(row.is_passed) for row in rows),
-            judged=sum(row.is_passed is not None for row in rows),
+            judged=0 if self.is_doubted else sum(row.is_passed is not None for row in rows),
             is_changed=case.pk in self.changed,
             is_whole=is_whole,
         )
@@ -202,7 +207,7 @@ class _Drawing:
             label=number if count > 1 else _("Answer"),
             stretches=[words.Stretch("same", row.text[:longest])],
             is_cut=longest is not None and len(row.text) > longest,
-            checks=words.checks_of(case, row),
+            checks=words.checks_of(case, row, is_doubted=self.is_doubted),
             trouble=words.trouble(row.error_kind) if is_missing else None,
             detail=row.error if self.shows_details else "",
             seconds=words.seconds(row.latency_ms),

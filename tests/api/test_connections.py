@@ -257,6 +257,7 @@ class TestTargets:
             "model": "m",
             "parameters": {"top_p": 1},
             "is_simulated": True,
+            "is_embedding": False,
         }
 
     def test_parameters_may_be_as_long_as_a_response_schema(self, admin):

@@ -427,6 +427,8 @@ class TestRunning:
             "facts": report.facts,
             "calls": 2,
             "cost": None,
+            "awaits_judge": False,
+            "judging": [],
             "reason": report.reason,
             "changed_cases": [
                 {
@@ -448,6 +450,7 @@ class TestRunning:
             "text": "It is not.",
             "passed": False,
             "verdicts": [False],
+            "not_judged": [],
             "model": "served-1",
             "fingerprint": "fp",
             "finish": "stop",

@@ -64,7 +64,12 @@ class TestTheDescription:
             if hasattr(pattern.callback.view_class, method)
             and pattern.callback.view_class.schema is not None
         }
-        holes = [("<slug:slug>", "{slug}"), ("<int:pk>", "{id}"), ("<int:number>", "{number}")]
+        holes = [
+            ("<slug:slug>", "{slug}"),
+            ("<slug:role>", "{role}"),
+            ("<int:pk>", "{id}"),
+            ("<int:number>", "{number}"),
+        ]
         for converter, hole in holes:
             handlers = {(path.replace(converter, hole), method) for path, method in handlers}
 
@@ -193,6 +198,11 @@ def a_small_world(caller):
 
     def places(path):
         kind = path.removeprefix("/api/v1/").split("/")[0]
-        return {"slug": slugs.get(kind, prompt.slug), "number": 1, "id": ids.get(kind)}
+        return {
+            "slug": slugs.get(kind, prompt.slug),
+            "number": 1,
+            "id": ids.get(kind),
+            "role": "judge",
+        }
 
     return places

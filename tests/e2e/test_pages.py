@@ -73,6 +73,7 @@ PAGES = {
     "department": ("admin", "/departments/{department}/"),
     "connections": ("admin", "/connections/"),
     "connection-new": ("admin", "/connections/new/"),
+    "graders": ("admin", "/connections/graders/"),
     "connection": ("admin", "/connections/{connection}/"),
     "connection-edit": ("admin", "/connections/{connection}/edit/"),
     "connection-delete": ("admin", "/connections/{connection}/delete/"),
@@ -95,6 +96,7 @@ NO_PAGES = {
         *("cap-save", "cap-delete", "connection-cap", "retirement-delete"),
         *("connection-try", "account_confirm_login_code", "monitor-learn", "example-remove"),
         *("trial-cancel", "trial-delete", "trial-keep"),
+        *("grader-choose", "grader-try", "judge-accept"),
         *("search-missed", "search-change", "search-delete"),
     },
     "part of another page": {

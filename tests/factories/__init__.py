@@ -118,13 +118,18 @@ def make_connection(
 
 
 def make_target(
-    connection: Connection | None = None, model: str = "simulated-stable", **parameters: Any
+    connection: Connection | None = None,
+    model: str = "simulated-stable",
+    *,
+    is_embedding: bool = False,
+    **parameters: Any,
 ) -> Target:
     return llm.save_target(
         connection=connection or make_connection(),
         model=model,
         by=make_admin(),
         parameters=parameters,
+        is_embedding=is_embedding,
     )
 
 

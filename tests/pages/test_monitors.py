@@ -1014,7 +1014,7 @@ class TestSettingUp:
             ("is-json-shape", {"value": ""}, "value", "cannot check this shape"),
             ("is-json-shape", {"value": '{"oneOf": []}'}, "value", "'oneOf' is not supported"),
             ("finish-reason", {"value": "x"}, "value", "Write one of: stop, length"),
-            ("llm-rubric", {"value": "Is polite."}, "kind", "No model that judges"),
+            ("llm-rubric", {"value": "Is polite."}, "kind", "Nobody has chosen a model for this"),
         ],
     )
     def test_what_cannot_be_checked_is_explained_at_its_field(
@@ -1424,7 +1424,7 @@ class TestTheDraft:
         judged = [setup.cases[0].rules[1] for setup in (with_judge, without)]
         assert [rule.is_valid() for rule in judged] == [True, False]
         assert judged[0].item == {"type": "llm-rubric", "value": "Is polite."}
-        assert with_judge.rubrics == 1
+        assert with_judge.judged_rules == [("llm-rubric", 10)]
 
     def test_a_change_leads_to_its_field(self):
         draft = Draft(cases=[CaseDraft("a"), CaseDraft("b")])
@@ -1575,8 +1575,12 @@ class TestWords:
                 "The model was asked twice and disagreed with itself.",
             ),
             (
-                Reason("judge_away", {"kind": "timeout"}),
+                Reason("judge_away", {"kind": "server"}),
                 "The judging model could not be asked.",
+            ),
+            (
+                Reason("judge_away", {"kind": "over_budget"}),
+                "The budget left no room to ask the judging model.",
             ),
             (
                 Reason("judge_unclear", {}),

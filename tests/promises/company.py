@@ -18,7 +18,7 @@ from accounts.models import ApiToken, Department, User
 from kb.community import actions as community
 from kb.community.models import Comment, FollowUp, Retrospective, Wish
 from kb.drift import actions as drift
-from kb.drift import trials
+from kb.drift import graders, trials
 from kb.drift.actions import CaseFields
 from kb.drift.models import DriftReport, Incident, Monitor, Run
 from kb.drift.trial_models import Trial, TrialAnswer
@@ -126,6 +126,7 @@ def build() -> Company:
     idle = make_connection(by=admin, name="Idle")
     cap = llm.save_cap(by=admin, period="month", unit="calls", most=Decimal(1_000), connection=idle)
     retirement = llm.save_retirement(model="gone", retires=date(2027, 1, 1), by=admin)
+    graders.choose_grader(role="judge", target=target, by=admin, now=NOW)
     things = {state: _things(state, people, legal, (target, second)) for state in WORDS}
     wish = community.make_wish(
         title="A wish", text="", language="en", department=None, by=author, now=NOW

@@ -99,6 +99,11 @@ def fixed(acts: Mapping[str, Act], name: str) -> Route:
     return Route(acts, "", _fixed(name), (999_999,))
 
 
+def _grader(acts: Mapping[str, Act], unknown: str) -> Route:
+    """About the judge of the company."""
+    return Route(acts, "", lambda company, things: ["judge"], (unknown,))
+
+
 def _named(get: Callable[[Company, Things], Any]) -> Any:
     return get
 
@@ -271,6 +276,12 @@ PAGES: Mapping[str, Route] = {
     "run-cancel": on("queued", post("edit")),
     "connections": Route(page(right="admin")),
     "connection-new": Route(form("admin", **_CONNECTION)),
+    "graders": Route(page(right="admin")),
+    "grader-choose": _grader(
+        post("admin", **{"judge-target": lambda c, t: c.target.pk}), unknown="referee"
+    ),
+    "grader-try": _grader(post("admin", 200), unknown="referee"),
+    "judge-accept": Route(post("admin", 409)),  # it has not changed
     "connection": fixed(page(right="admin"), "idle"),
     "connection-edit": fixed(form("admin", **_CONNECTION), "idle"),
     "connection-switch": fixed(post("admin", on="0"), "idle"),
@@ -402,6 +413,16 @@ API: Mapping[str, Route] = {
         "idle",
     ),
     "targets": Route({**page(right="admin"), **post("admin", 201, connection="Idle", model="m")}),
+    "graders": Route(page(right="admin")),
+    "grader": _grader(
+        {
+            **page(right="admin"),
+            **do("PUT", "admin", target=lambda c, t: c.target.pk),
+            **do("DELETE", "admin", 204),
+        },
+        unknown="referee",
+    ),
+    "judge-accept": Route(post("admin", 409)),  # it has not changed
     "target": fixed(page(right="admin"), "target"),
     "nothing": Route(
         {method: Act("signed", 404) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")},

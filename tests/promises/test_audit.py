@@ -8,7 +8,14 @@ from django.test import Client
 
 from accounts.models import ApiToken, AuditEntry, Department, User
 from kb.llm.models import Connection
-from tests.factories import PASSWORD, make_admin, make_connection, make_department, make_person
+from tests.factories import (
+    PASSWORD,
+    make_admin,
+    make_connection,
+    make_department,
+    make_person,
+    make_target,
+)
 from tests.promises.routes import PAGES
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +64,10 @@ def acts(client, admin):
     )
     yield f"/connections/{connection.pk}/switch/", {"on": "0"}, "connection.changed", "Vendor 2"
     yield f"/connections/{connection.pk}/delete/", {}, "connection.deleted", "Vendor 2"
+    target = make_target(make_connection(by=admin, name="Judges"), "judge-small")
+    choice = "/connections/graders/judge/"
+    yield choice, {"judge-target": target.pk}, "grader.chosen", str(target)
+    yield choice, {"judge-target": ""}, "grader.removed", str(target)
     yield (
         "/accounts/password/change/",
         {"oldpassword": PASSWORD, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD},

@@ -18,7 +18,15 @@ import pytest
 
 from kb.core.http import EgressPolicy, HttpClient
 from kb.llm.anthropic import Anthropic, Quirks
-from kb.llm.base import ApiKey, LLMError, Message, Request, RetryPolicy, host_of
+from kb.llm.base import (
+    ApiKey,
+    EmbeddingRequest,
+    LLMError,
+    Message,
+    Request,
+    RetryPolicy,
+    host_of,
+)
 from kb.llm.openai_compatible import OpenAICompatible
 from kb.llm.wire import Wire
 from tests.fakes import FakeVendor, Fault
@@ -51,6 +59,15 @@ def ask(adapter, url, *, text="Bonjour", model="model-a", retry=None, **paramete
         return await provider.complete(request, deadline=deadline)
 
     return run(adapter, url, complete, retry=retry)
+
+
+def embed(adapter, url, texts, *, model="model-a"):
+    request = EmbeddingRequest(tuple(texts), model)
+
+    async def vectors(provider):
+        return await provider.embed(request, deadline=provider.wire.clock() + SECONDS)
+
+    return run(adapter, url, vectors)
 
 
 def list_models(adapter, url):
@@ -134,6 +151,20 @@ def test_openais_client_reads_a_refusal_where_we_read_it(vendor):
         None,
         ours.text,
     )
+
+
+def test_openais_client_reads_the_vectors_we_read(vendor):
+    texts = ["Bonjour", "Merci"]
+
+    theirs = openai_client(vendor.url).embeddings.create(model="model-a", input=texts)
+    ours = embed(OpenAICompatible, vendor.url, texts)
+
+    assert [tuple(entry.embedding) for entry in theirs.data] == list(ours.vectors)
+    assert (theirs.model, theirs.usage.prompt_tokens) == (ours.model, ours.input_tokens)
+    first, second = vendor.requests
+    assert (first.method, first.path) == (second.method, second.path)
+    # The client asks for base64 by itself; without being asked the services send numbers.
+    assert first.body == {**second.body, "encoding_format": "base64"}
 
 
 def test_openais_client_lists_the_models_we_list(vendor):

@@ -7,7 +7,7 @@ import pytest
 
 from kb.core.http import EgressPolicy, HttpClient
 from kb.llm.anthropic import Anthropic
-from kb.llm.base import ApiKey, Message, Request, RetryPolicy, host_of
+from kb.llm.base import ApiKey, EmbeddingRequest, Message, Request, RetryPolicy, host_of
 from kb.llm.openai_compatible import OpenAICompatible
 from kb.llm.wire import Wire
 from tests.fakes import FakeVendor
@@ -58,6 +58,16 @@ class Desk:
             async with HttpClient(self.policy) as http:
                 deadline = self.clock() + seconds
                 return await self.provider(http).complete(request, deadline=deadline, gate=gate)
+
+        return asyncio.run(once())
+
+    def embed(self, *texts, model="model-a", seconds=30.0, gate=None, **parameters):
+        request = EmbeddingRequest(texts, model, parameters)
+
+        async def once():
+            async with HttpClient(self.policy) as http:
+                deadline = self.clock() + seconds
+                return await self.provider(http).embed(request, deadline=deadline, gate=gate)
 
         return asyncio.run(once())
 

@@ -1,11 +1,14 @@
+import asyncio
 import datetime
+import time
 
 import pytest
 
-from kb.llm.base import LLMError, Message, ModelInfo, Reply, Request
+from kb.core.http import HttpClient
+from kb.llm.base import EmbeddingRequest, Embeddings, LLMError, Message, ModelInfo, Reply, Request
 from kb.llm.openai_compatible import SERVICES, OpenAICompatible, Quirks
 from kb.llm.wire import InvalidConnection, Wire
-from tests.fakes import Fault
+from tests.fakes import Fault, vector_of
 from tests.kb.llm.conftest import Desk
 
 
@@ -268,3 +271,85 @@ def test_an_unknown_quirk_is_named_with_the_known_ones(values, complaint):
 def test_every_proposed_service_has_a_usable_base_url():
     for base_url, quirks in SERVICES.values():
         assert OpenAICompatible(Wire(None, base_url), quirks).quirks == quirks
+
+
+# --- Vectors ----------------------------------------------------------------------------------
+
+
+def test_texts_become_vectors(openai):
+    found = openai.embed("Bonjour", "Merci", dimensions=4)
+
+    assert found == Embeddings(
+        vectors=(tuple(vector_of("Bonjour")), tuple(vector_of("Merci"))),
+        model="model-a-2026-01-01",
+        input_tokens=9,
+        request_id="req-fake",
+        latency_ms=found.latency_ms,
+    )
+    [sent] = openai.vendor.requests
+    assert (sent.method, sent.path) == ("POST", "/v1/embeddings")
+    assert sent.body == {"model": "model-a", "input": ["Bonjour", "Merci"], "dimensions": 4}
+
+
+def test_vectors_are_taken_by_their_index(openai):
+    openai.vendor.payload = {
+        "data": [{"index": 1, "embedding": [2, 2.5]}, {"index": 0, "embedding": [1, 1.5]}]
+    }
+
+    found = openai.embed("a", "b")
+
+    assert found.vectors == ((1.0, 1.5), (2.0, 2.5))
+    assert (found.model, found.input_tokens) == ("model-a", None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        [{"embedding": [1.0]}],
+        [{"embedding": [1.0]}, {"embedding": [1.0, 2.0]}],
+        [{"embedding": [1.0]}, {"embedding": ["1.0"]}],
+        [{"embedding": [1.0]}, {"embedding": [True]}],
+        [{"embedding": [1.0]}, {"embedding": []}],
+        [{"embedding": [1.0]}, {"embedding": "AACAPw=="}],
+        [{"embedding": [0.0] * 16_385}, {"embedding": [0.0] * 16_385}],
+    ],
+)
+def test_what_is_no_vector_for_each_text_is_refused_and_counted_as_paid(openai, data):
+    openai.vendor.payload = {"data": data}
+
+    with pytest.raises(LLMError) as refused:
+        openai.embed("a", "b")
+
+    assert (refused.value.kind, refused.value.permanent) == ("bad_reply", True)
+    assert (refused.value.attempts, refused.value.maybe_billed) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["model", "input", "encoding_format"])
+def test_what_the_product_decides_about_vectors_cannot_be_overruled(vendor, name):
+    desk = Desk(vendor, OpenAICompatible)
+    asked = EmbeddingRequest(("a",), "m", {name: "x"})
+
+    async def once():
+        async with HttpClient(desk.policy) as http:
+            await desk.provider(http).embed(asked, deadline=time.monotonic() + 30)
+
+    with pytest.raises(LLMError, match=f"{name!r} is set by the product"):
+        asyncio.run(once())
+    assert vendor.requests == []
+
+
+def test_vectors_are_asked_for_again_as_answers_are(openai):
+    openai.vendor.fail(Fault("status", 503), Fault("truncate"))
+
+    found = openai.embed("a")
+
+    assert (found.attempts, found.maybe_billed, len(openai.waits)) == (3, 1, 2)
+
+
+def test_anthropic_has_no_vectors_and_is_not_asked(anthropic):
+    with pytest.raises(LLMError, match="no embeddings") as refused:
+        anthropic.embed("a")
+
+    assert (refused.value.kind, anthropic.vendor.requests) == ("bad_request", [])

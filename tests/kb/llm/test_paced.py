@@ -5,7 +5,7 @@ import time
 import pytest
 
 from kb.core.http import EgressPolicy, HttpClient
-from kb.llm.base import LLMError, Message, Request, RetryPolicy
+from kb.llm.base import EmbeddingRequest, LLMError, Message, Request, RetryPolicy
 from kb.llm.breaker import FAILURES, FIRST_SECONDS, Breaker, Breakers
 from kb.llm.held import HeldBack
 from kb.llm.limits import TOKEN_BURST_SECONDS, Limits, Queue, Rates
@@ -213,3 +213,27 @@ def test_tokens_that_were_announced_but_not_used_are_given_back(vendor):
     office.ask()
 
     assert office.slept == pytest.approx([18 - TOKEN_BURST_SECONDS], abs=1.0)
+
+
+def embed(office):
+    texts = EmbeddingRequest(("Bonjour",), "model-a")
+    return office.run(lambda paced: paced.embed(texts, deadline=office.now() + 600))
+
+
+def test_vectors_wait_for_their_turn_as_answers_do(vendor):
+    office = Office(vendor, requests_per_minute=1)
+
+    first, second = embed(office), embed(office)
+
+    assert (first.vectors, len(vendor.requests)) == (second.vectors, 2)
+    assert max(office.slept) > 30
+
+
+def test_no_vectors_are_asked_for_while_the_service_is_left_alone(vendor):
+    office = Office(vendor)
+    open_breaker(office, times=5)
+
+    with pytest.raises(HeldBack) as held:
+        embed(office)
+
+    assert (held.value.kind, vendor.requests) == ("unavailable", [])

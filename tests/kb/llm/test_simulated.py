@@ -5,8 +5,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from kb.llm.base import LLMError, Message, Reply, Request
-from kb.llm.simulated import DRIFTING, STABLE, Script, SimulatedProvider
+from kb.drift import textscores
+from kb.llm.base import EmbeddingRequest, LLMError, Message, Reply, Request
+from kb.llm.simulated import DRIFTING, STABLE, VECTORS, Script, SimulatedProvider
 
 MAIL = Script(
     match="relance client",
@@ -150,10 +151,10 @@ def test_a_date_that_is_none_is_named():
     assert (failure.value.kind, failure.value.permanent) == ("bad_request", True)
 
 
-def test_both_models_are_labelled_as_simulated():
+def test_all_models_are_labelled_as_simulated():
     models = asyncio.run(SimulatedProvider({}, lambda: datetime.now(UTC)).models())
 
-    assert [model.id for model in models] == [DRIFTING, STABLE]
+    assert [model.id for model in models] == [DRIFTING, VECTORS, STABLE]
     assert all("Simulated" in model.name for model in models)
 
 
@@ -168,3 +169,54 @@ def test_both_models_are_labelled_as_simulated():
 def test_a_script_that_could_not_answer_is_refused(fields):
     with pytest.raises(ValueError, match="needs a match, answers, and answers_after"):
         Script(**fields)
+
+
+# --- Vectors ----------------------------------------------------------------------------------
+
+
+def vectors(*texts, model=VECTORS):
+    provider = SimulatedProvider({}, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    request = EmbeddingRequest(texts, model, {})
+    return asyncio.run(provider.embed(request, deadline=0.0))
+
+
+def nearness(one, other):
+    first, second = vectors(one, other).vectors
+    return textscores.cosine(first, second)
+
+
+def test_vectors_are_the_same_each_time_and_say_that_they_are_simulated():
+    found = vectors("Bonjour", "Merci")
+
+    assert found == vectors("Bonjour", "Merci")
+    assert (found.model, found.input_tokens, found.output_tokens) == (VECTORS, 4, 0)
+    assert {len(vector) for vector in found.vectors} == {256}
+
+
+def test_what_is_spelled_alike_is_near():
+    said = "Le contrat prend fin en mai."
+
+    assert nearness(said, "le contrat  prend fin en MAI.") == pytest.approx(1.0)
+    assert nearness(said, "Le contrat prend fin en juin.") > 0.7
+    assert nearness(said, "Bonjour à toutes et à tous") < 0.3
+    assert nearness(said, "  ") is None
+
+
+def test_only_the_model_for_vectors_makes_vectors():
+    with pytest.raises(LLMError) as refused:
+        vectors("Bonjour", model=STABLE)
+    with pytest.raises(LLMError) as silent:
+        ask("Bonjour", model=VECTORS)
+
+    assert (refused.value.kind, silent.value.kind) == ("not_found", "not_found")
+
+
+def test_the_gate_is_asked_before_vectors_are_made():
+    async def closed(attempt):
+        raise LLMError("cancelled", "Switched off.", permanent=True)
+
+    provider = SimulatedProvider({}, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    request = EmbeddingRequest(("Bonjour",), VECTORS, {})
+
+    with pytest.raises(LLMError, match="Switched off"):
+        asyncio.run(provider.embed(request, deadline=0.0, gate=closed))

@@ -11,7 +11,7 @@ from django.db import connection as database
 from accounts.models import AuditEntry
 from kb.core.errors import Invalid, NotAllowed, NotFound
 from kb.llm import actions, queries, spending
-from kb.llm.base import LLMError, Message, Reply, Request
+from kb.llm.base import EmbeddingRequest, Embeddings, LLMError, Message, Reply, Request
 from kb.llm.models import CALLS, Cap, Expense, Reservation, Tally
 from kb.llm.queries import CapUse, ExpenseSum
 from kb.llm.spending import Estimate, Metered, OverBudget, Purse, Usage
@@ -371,6 +371,18 @@ def metered(*script, payer=None, **fields):
     return Metered(Scripted(*script), payer or purse(), lambda: NOW, **fields)
 
 
+class Vectors:
+    """A provider that makes vectors of texts with 140 tokens."""
+
+    async def embed(self, request, *, deadline, gate=None):
+        await gate(1)
+        return Embeddings(((1.0,), (0.5,)), "model-a", 140)
+
+
+def vectors(provider, request):
+    return async_to_sync(provider.embed)(request, deadline=time.monotonic() + 100)
+
+
 def ask(provider, gate=None, deadline=None):
     deadline = time.monotonic() + 100 if deadline is None else deadline
     return async_to_sync(provider.complete)(REQUEST, deadline=deadline, gate=gate)
@@ -390,6 +402,24 @@ class TestMetered:
 
         assert [(row.money, row.calls) for row in held] == [(1, 1)]  # 100 + 900 tokens
         assert tally() == (Decimal("0.15"), 0)
+
+    def test_vectors_are_paid_for_by_what_is_read_alone(self):
+        cap("0.15")  # exactly what 600 characters are taken for
+        texts = EmbeddingRequest(("x" * 400, "y" * 200), "model-a")
+        vectors(Metered(Vectors(), purse(), lambda: NOW), texts)
+
+        assert tally() == (Decimal("0.14"), 0)
+        expense = Expense.objects.get()
+        assert (expense.calls, expense.input_tokens, expense.output_tokens) == (1, 140, 0)
+
+    def test_no_vectors_are_made_that_the_budget_does_not_cover(self):
+        cap("0.01")
+        texts = EmbeddingRequest(("x" * 400,), "model-a")
+
+        with pytest.raises(OverBudget):
+            vectors(Metered(Vectors(), purse(), lambda: NOW), texts)
+
+        assert list(Expense.objects.all()) == []
 
     def test_no_call_starts_that_the_budget_does_not_cover(self):
         cap("0.99")

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kb", "0007_trials"),
+        ("kb", "0008_judges_and_anchors"),
     ]
 
     operations = [
