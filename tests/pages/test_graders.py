@@ -490,7 +490,7 @@ class TestSettingUp:
         )
 
         assert "up to 2 calls a run of the model that judges" in page
-        assert "Judging costs at most about €0.50 a month." in page
+        assert "Judging costs at most about €0.53 a month." in page
 
     def test_checks_stay_when_their_judge_is_gone(self, client, author):
         chosen()
