@@ -1,10 +1,15 @@
 """Drift through the running product: recorded answers of real models, over HTTP, night by night.
 
     python -m tests.benchmarks.drift_product [--draws 20] [--only switch,rollout] [--seed 1]
+        [--keep FILE] [--write-docs]
+
+With `--keep` the rows are written to a file, and those of groups that are not asked for are read from
+it, so that groups can be played one after the other. Ends with 1 when a promise is broken.
 
 Every draw is a monitor of its own on a model name of its own, which the replay server answers from
 the snapshot it is told; a night is one POST with `as_of`. What is counted: the first night whose run
-ends as drifted, the direction and the cases it names, alarms on nights without a change, and calls.
+ends as drifted, the direction and the cases it names, alarms on nights without a change, calls, and
+the processor time of the worker that asks and compares.
 """
 
 from __future__ import annotations
@@ -23,18 +28,25 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from tests.benchmarks import report
 from tests.shared_data import shared_path
 from tests.stack.product import Product, free_port
 
 FIRST_NIGHT = datetime(2026, 1, 5, 2, tzinfo=UTC)
 PATIENCE_SECONDS = 600
+QUIET_NIGHTS = 63
+"""With twenty draws of two prompts under four kinds of noise: 10,080 nights."""
+LONGEST_NAME = 110
+"""Of a test case."""
 SETS = {
     "prime": (
         "prime.csv",
@@ -58,6 +70,7 @@ NOISES: Mapping[str, Mapping[str, Any] | None] = {
     "neighbour 0.1": {"p": 0.1, "mode": "neighbour"},
     "replicate 0.3": {"p": 0.3, "mode": "replicate"},
 }
+GROUPS = ("switch", "rollout", "flip", "quiet", "faults")
 FAULTS = [
     "http429",
     "http500",
@@ -199,7 +212,6 @@ class Draw:
     named: Sequence[str] = ()
     calls: int = 0
     nights: int = 0
-    severity: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,8 +241,11 @@ class Bench:
     connection: int
     prompts: Mapping[str, str]
     studies: Mapping[str, Sequence[Recorded]]
+    processor: Callable[[], float] = lambda: 0.0
+    """Seconds of processor time that the worker has had so far."""
     draws_made: int = 0
-    calls: dict[str, int] = field(default_factory=dict)
+    night_seconds: float = 0.0
+    """Of the processor, for the nights of the scenario that is played."""
 
     def play(self, scenario: Scenario) -> list[Draw]:
         """All draws of a scenario, night by night."""
@@ -239,6 +254,7 @@ class Bench:
         before, after = VERSIONS[scenario.family]
         draws = [self._draw(scenario, before) for _ in range(scenario.draws)]
         self._all(draws, "baseline", 0)
+        began = self.processor()
         for night in range(1, scenario.quiet + 1):
             for draw, run in self._night(draws, night):
                 draw.false_alarms += run["verdict"] == "drifted"
@@ -249,9 +265,9 @@ class Bench:
                 if run["verdict"] == "drifted":
                     draw.first_alarm, draw.direction = night, run["direction"]
                     draw.named = [case["name"] for case in run["changed_cases"]]
-                    draw.severity = run["severity"] or ""
             if scenario.change.startswith("fault"):
                 self.vendor("POST", "/control", {"faults": []})
+        self.night_seconds = self.processor() - began
         return draws
 
     def _draw(self, scenario: Scenario, before: str) -> Draw:
@@ -269,7 +285,7 @@ class Bench:
                 "schedule": "manual",
                 "cases": [
                     {
-                        "name": case.query[:110],
+                        "name": case.query[:LONGEST_NAME],
                         "variables": case.values,
                         "assertions": [{"type": "contains", "value": case.expected}],
                     }
@@ -358,7 +374,7 @@ def scenarios(draws: int) -> list[Scenario]:
             )
         for noise in NOISES:
             made.append(
-                Scenario("quiet", f"{study} gpt-4", study, "gpt-4", 10, draws, 0, 30, noise, "none")
+                Scenario("quiet", f"{study} gpt-4", study, "gpt-4", 10, draws, 0, QUIET_NIGHTS, noise, "none")
             )
     made += [
         Scenario(
@@ -389,8 +405,8 @@ def published_change() -> tuple[float, float]:
 # --- report -----------------------------------------------------------------------------------
 
 
-def report(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
-    """One row: shares of draws found by night, false alarms, what was named, calls."""
+def row_of(scenario: Scenario, draws: Sequence[Draw], seconds: float) -> dict[str, Any]:
+    """Shares of draws found by night, false alarms, what was named, calls, processor time."""
     found = [draw.first_alarm for draw in draws]
 
     def by(night: int) -> float:
@@ -414,38 +430,97 @@ def report(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
             if scenario.change in ("none",) or scenario.group == "faults"
             else 0
         ),
-        "named": statistics.mean(
-            draw.flipped[:110] in draw.named[:1] for draw in draws if draw.first_alarm
-        )
+        "named": statistics.mean(_is_named(draw) for draw in draws if draw.first_alarm)
         if scenario.change == "flip" and any(found)
         else None,
+        "right_by_10": sum(
+            _is_named(draw) and draw.first_alarm is not None and draw.first_alarm <= 10
+            for draw in draws
+        )
+        / len(draws),
         "directions": {
             d: sum(x.direction == d for x in draws) for d in ("worse", "better", "changed")
         },
         "nights": nights,
         "calls_ratio": sum(draw.calls for draw in draws) / max(1, usual),
+        "processor_ms": 1000 * seconds / max(1, nights),
     }
 
 
+def _is_named(draw: Draw) -> bool:
+    return draw.flipped[:LONGEST_NAME] in draw.named[:1]
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown."""
-    lines = [
-        "| what | data | cases | noise | draws | night 1 | ≤ 3 | ≤ 10 | ≤ 14 | false alarms | right case | calls |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        named = "" if row["named"] is None else f"{row['named']:.0%}"
-        lines.append(
-            f"| {row['group']} | {row['name']} | {row['cases']} | {row['noise']} | {row['draws']} "
-            f"| {row['night_1']:.0%} | {row['night_3']:.0%} | {row['night_10']:.0%} "
-            f"| {row['night_14']:.0%} | {row['false_alarms']} | {named} | {row['calls_ratio']:.2f} |"
+    """All rows as Markdown."""
+    head = ("what", "data", "cases", "noise", "draws", "night 1", "≤ 3", "≤ 10", "≤ 14", "false alarms", "right case", "calls", "CPU ms a night")  # fmt: skip
+    return report.table(
+        head,
+        (
+            (
+                *(row[name] for name in ("group", "name", "cases", "noise", "draws")),
+                *(f"{row[f'night_{night}']:.0%}" for night in (1, 3, 10, 14)),
+                row["false_alarms"],
+                "" if row["named"] is None else f"{row['named']:.0%}",
+                f"{row['calls_ratio']:.2f}",
+                f"{row['processor_ms']:.0f}",
+            )
+            for row in rows
+        ),
+    )
+
+
+def promises(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What was promised of the groups that were played, and what came of it."""
+    of = {
+        "switch": [r for r in rows if r["group"] == "switch" and r["cases"] >= 10],
+        **{
+            group: [r for r in rows if r["group"] == group]
+            for group in ("rollout", "flip", "quiet", "faults")
+        },
+    }
+
+    def share(group: str, name: str) -> float:
+        return sum(r[name] * r["draws"] for r in of[group]) / sum(r["draws"] for r in of[group])
+
+    made: list[tuple[str, str, str, bool]] = []
+    if of["switch"]:
+        for name, text, least in (
+            ("night_3", "change of the model, ≥ 10 cases: found within 3 nights", 0.95),
+            ("night_1", "the same on the first night", 0.75),
+        ):
+            found = share("switch", name)
+            made.append((text, f"≥ {least:.0%}", f"{found:.1%}", found >= least))
+    for group, name, text, least in (
+        ("rollout", "night_14", "roll-out to a fifth of the calls: found within 14 nights", 0.90),
+        ("flip", "right_by_10", "one case of ten: found within 10 nights, named first", 0.75),
+    ):
+        if of[group]:
+            found = share(group, name)
+            made.append((text, f"≥ {least:.0%}", f"{found:.1%}", found >= least))
+    for group, text in (("faults", "faults shown as drift"), ("quiet", "alarms on quiet nights")):
+        if of[group]:
+            alarms = sum(r["false_alarms"] for r in of[group])
+            nights = sum(r["nights"] for r in of[group])
+            made.append((text, "0", f"{alarms} in {nights:,}", not alarms))
+    early = sum(r["false_alarms"] for name in ("switch", "rollout", "flip") for r in of[name])
+    if any(of[name] for name in ("switch", "rollout", "flip")):
+        made.append(("alarms before the change", "0", str(early), not early))
+    if of["quiet"]:
+        calls = sum(r["calls_ratio"] * r["nights"] for r in of["quiet"])
+        ratio = calls / sum(r["nights"] for r in of["quiet"])
+        made.append(
+            ("calls ÷ (cases × nights), quiet nights", "≤ 1.10", f"{ratio:.3f}", ratio <= 1.10)
         )
-    return "\n".join(lines)
+    return [
+        {"name": name, "target": target, "measured": measured, "is_met": is_met}
+        for name, target, measured, is_met in made
+    ]
 
 
 @contextmanager
-def running_product(folder: Path) -> Iterator[Service]:
-    """The API of the whole product, with one administrator and the clock allowed."""
+def running_product(folder: Path) -> Iterator[tuple[Service, Product]]:
+    """The whole product and its API, with one administrator and the clock allowed."""
     product = Product(folder / "var", free_port())
     product.environment |= {
         "RETEX_EGRESS_ALLOW": "127.0.0.1",
@@ -463,40 +538,65 @@ def running_product(folder: Path) -> Iterator[Service]:
         for scope in ("read", "write", "admin"):
             words += ["--scope", scope]
         token = product.run(*words).stdout.strip()
-        yield Service(f"http://127.0.0.1:{product.port}/api/v1/", token)
+        yield Service(f"http://127.0.0.1:{product.port}/api/v1/", token), product
     finally:
         product.stop()
 
 
+def processor_seconds(product: Product) -> float:
+    """Of the worker that drives the calls and compares, with all its processes, past ones included."""
+    worker = psutil.Process(product.numbers()["models"])
+    total = 0.0
+    for process in (worker, *worker.children(recursive=True)):
+        times = process.cpu_times()
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
 def main() -> int:
-    """Play everything asked for; print the table; write the rows as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Play everything asked for; print and keep the rows."""
+    parser = argparse.ArgumentParser(prog="make bench-drift", description="Drift, over HTTP.")
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--only", default="", help="groups: switch,rollout,flip,quiet,faults")
+    parser.add_argument("--only", default="", help=f"some of {','.join(GROUPS)}")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", type=Path)
-    asked = parser.parse_args()
-    groups = set(filter(None, asked.only.split(",")))
-    march, june = published_change()
-    print(
-        f"GPT-4 on primes, March → June 2023: {march:.1%} → {june:.1%} (published 84.0 % → 51.1 %)"
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="rows, kept between runs")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="bring docs/benchmarks.md up to date"
     )
+    asked = parser.parse_args()
+    groups = set(filter(None, asked.only.split(","))) or set(GROUPS)
+    if unknown := groups.difference(GROUPS):
+        parser.error(f"There is no group {', '.join(sorted(unknown))}; choose {', '.join(GROUPS)}.")
+    about = report.machine()
+    known = json.loads(asked.keep.read_text()) if asked.keep and asked.keep.exists() else []
+    rows = [row for row in known if row["group"] not in groups]
+    rows += played(asked.draws, groups, asked.seed)
+    rows.sort(key=lambda row: GROUPS.index(row["group"]))
+    if asked.keep:
+        asked.keep.write_text(json.dumps(rows, indent=2))
+    march, june = published_change()
+    published = (
+        f"Share of right answers of GPT-4 on primes, March to June 2023, from the recordings: "
+        f"{march:.1%} to {june:.1%} (published: 84.0 % to 51.1 %)."
+    )
+    kept = promises(rows)
+    text = "\n\n".join([report.machine_line(about), published, report.targets(kept), table(rows)])
+    print(f"\n{text}")
+    if asked.write_docs:
+        report.write_section("drift-product", text)
+    return 0 if all(one["is_met"] for one in kept) else 1
+
+
+def played(draws: int, groups: Collection[str], seed: int) -> list[dict[str, Any]]:
+    """Rows of the scenarios of these groups, played through a product that is started for it."""
     rows = []
     with (
         tempfile.TemporaryDirectory() as folder,
         vendor() as ask,
-        running_product(Path(folder)) as api,
+        running_product(Path(folder)) as (api, product),
     ):
-        connection = api(
-            "POST",
-            "connections/",
-            {
-                "name": "Replay",
-                "provider": "openai_compatible",
-                "base_url": f"{ask.base}/v1",
-                "api_key": "sk-test",
-            },
-        )
+        sent = {"name": "Replay", "provider": "openai_compatible", "api_key": "sk-test"}
+        connection = api("POST", "connections/", sent | {"base_url": f"{ask.base}/v1"})
         prompts = {
             study: api(
                 "POST",
@@ -505,23 +605,24 @@ def main() -> int:
             )["slug"]
             for study, (_file, question) in SETS.items()
         }
-        studies = {study: recordings(study) for study in SETS}
-        bench = Bench(api, ask, random.Random(asked.seed), connection["id"], prompts, studies)
-        for scenario in scenarios(asked.draws):
-            if groups and scenario.group not in groups:
+        bench = Bench(
+            api,
+            ask,
+            random.Random(seed),
+            connection["id"],
+            prompts,
+            {study: recordings(study) for study in SETS},
+            lambda: processor_seconds(product),
+        )
+        for scenario in scenarios(draws):
+            if scenario.group not in groups:
                 continue
             began = time.monotonic()
-            row = report(scenario, bench.play(scenario))
-            row["seconds"] = round(time.monotonic() - began, 1)
+            row = row_of(scenario, bench.play(scenario), bench.night_seconds)
             rows.append(row)
-            print(
-                table([row]).splitlines()[-1], f"{row['directions']} {row['seconds']} s", flush=True
-            )
-    print()
-    print(table(rows))
-    if asked.output:
-        asked.output.write_text(json.dumps(rows, indent=1), "utf-8")
-    return 0
+            seconds = time.monotonic() - began
+            print(table([row]).splitlines()[-1], row["directions"], f"{seconds:.0f} s", flush=True)
+    return rows
 
 
 if __name__ == "__main__":

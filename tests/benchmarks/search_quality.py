@@ -22,8 +22,8 @@ from typing import Any
 
 import yaml
 
+from tests.benchmarks import report, search_report
 from tests.benchmarks import search_judged as judged
-from tests.benchmarks import search_report as report
 from tests.benchmarks.search_house import BenchError, House, open_house
 from tests.benchmarks.search_judged import Answer, Judged, Score
 from tests.benchmarks.search_sources import CSV, MissingSources, imported
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"make bench-search: {error}", file=sys.stderr)
         return 1
     if wanted.write_docs:
-        report.write_section("quality", report.quality(results))
+        report.write_section("search-quality", search_report.quality(results))
     return 0 if all(target["is_met"] for target in results["targets"]) else 1
 
 
@@ -117,7 +117,7 @@ def _measure(wanted: argparse.Namespace) -> int:
     }
     results["targets"] = _targets(results["scores"][judged.TEST][asked.PRODUCT])
     wanted.inside.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
-    print(report.quality(results))
+    print(search_report.quality(results))
     if wanted.show:
         _show(answers[judged.DEV][asked.PRODUCT], wanted.only)
     if wanted.write_neighbours:

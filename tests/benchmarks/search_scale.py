@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from kb.management.progress import Progress
 from kb.supervisor import addresses
-from tests.benchmarks import search_report as report
+from tests.benchmarks import report, search_report
 from tests.benchmarks.search_house import BenchError, House, open_house
 from tests.benchmarks.search_judged import SETS, load, score
 from tests.benchmarks.search_quality import fill_with_real_prompts
@@ -66,12 +66,12 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     results = {"machine": about, "sizes": found}
     results["targets"] = _targets(found)
-    text = report.scale(results)
+    text = search_report.scale(results)
     (folder / "search_scale.json").write_text(json.dumps(results, indent=1), "utf-8")
     (folder / "search_scale.md").write_text(text + "\n", "utf-8")
     print(text)
     if wanted.write_docs:
-        report.write_section("speed", text)
+        report.write_section("search-speed", text)
     return 0 if all(target["is_met"] for target in results["targets"]) else 1
 
 
