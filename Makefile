@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 /usr/bin/pyt
 VENV ?= $(or $(RETEX_VENV),.venv)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint messages bench bench-search bench-scale bench-drift bench-calls clean python
+.PHONY: help run test lint messages bench bench-search bench-scale bench-drift bench-calls bench-start clean python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ messages: python ## bring the translation catalogues up to date with the texts (
 		--ignore '.venv*' --ignore 'var/*' --ignore 'tests/*'
 	@$(PYTHON) manage.py compile_catalogues
 
-bench: bench-search bench-scale bench-drift bench-calls ## run every bench; hours on a small machine
+bench: bench-search bench-scale bench-drift bench-calls bench-start ## run every bench; hours on a small machine
 
 bench-search: python ## how well the search finds, on judged queries; OPTIONS=--show lists dev failures
 	@$(PYTHON) manage.py install
@@ -42,6 +42,10 @@ bench-drift: python ## what drift detection finds in recorded answers, and what 
 bench-calls: python ## how many slow calls one worker process waits for at once, and in how much memory
 	@$(PYTHON) manage.py install
 	@RETEX_BOOTSTRAP=0 $(VENV)/bin/python -m tests.benchmarks.drift_calls $(OPTIONS)
+
+bench-start: python ## from a fresh clone to the first page, and once more
+	@$(PYTHON) manage.py install
+	@RETEX_BOOTSTRAP=0 $(VENV)/bin/python -m tests.benchmarks.starting $(OPTIONS)
 
 clean: ## remove the Python environment and caches; what Retex keeps stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -27,6 +27,7 @@ import psutil
 import redis
 
 from kb.supervisor import addresses
+from tests.benchmarks import report
 from tests.benchmarks.drift_product import Service, wait
 from tests.stack.product import Product, ended, free_port
 
@@ -240,18 +241,22 @@ def table(found: Mapping[str, Any]) -> str:
         ),
         ("longest wait in the other queue, messages", str(found["other_queue_most"])),
     ]
-    return "\n".join(
-        ["| | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows)]
-    )
+    return report.table(("", ""), rows)
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make bench-calls", description="Slow calls at once.")
     parser.add_argument("--calls", type=int, default=MOST_CALLS)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument(
+        "--write-docs", action="store_true", help="bring docs/benchmarks.md up to date"
+    )
     wanted = parser.parse_args(arguments)
+    about = report.machine_line(report.machine())
     found = measure(wanted.calls, wanted.seconds)
     print(table(found))
+    if wanted.write_docs:
+        report.write_section("slow-calls", f"{about}\n\n{table(found)}")
     kept = (
         found["answered"] == wanted.calls
         and found["of_one_process"] >= min(wanted.calls, LEAST_AT_ONCE)

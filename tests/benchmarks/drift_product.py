@@ -374,7 +374,18 @@ def scenarios(draws: int) -> list[Scenario]:
             )
         for noise in NOISES:
             made.append(
-                Scenario("quiet", f"{study} gpt-4", study, "gpt-4", 10, draws, 0, QUIET_NIGHTS, noise, "none")
+                Scenario(
+                    "quiet",
+                    f"{study} gpt-4",
+                    study,
+                    "gpt-4",
+                    10,
+                    draws,
+                    0,
+                    QUIET_NIGHTS,
+                    noise,
+                    "none",
+                )
             )
     made += [
         Scenario(

@@ -6,7 +6,7 @@ question); diverge (the answer goes its own way from some word on); neighbour (t
 same version to the most similar question). Recordings are CSV files with the columns model, query
 and answer.
 
-    python tests/benchmarks/drift_simulation.py prime.csv happy_numbers.csv --only flip --draws 40
+    python -m tests.benchmarks.drift_simulation prime.csv happy_numbers.csv --only flip --draws 40
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import itertools
 import os
 import random
 import statistics
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -25,13 +24,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as kb.settings does
 
 from kb.drift.answers import Sample
 from kb.drift.detector import Case, look
 from kb.drift.reading import Reader
 from kb.drift.watch import Judgement, Memory, Night, Policy, confirm, judge
+from tests.benchmarks import report
 
 csv.field_size_limit(10**9)
 SHORT_ANSWER = 80
@@ -241,14 +240,17 @@ def within(found: Sequence[Found], nights: int) -> str:
     return f"{100 * share:.0f} %"
 
 
-def table(title: str, heads: Sequence[str], rows: Iterator[Row]) -> None:
-    """Print each row as soon as it is known; simulations take long."""
+def table(title: str, heads: Sequence[str], rows: Iterator[Row]) -> str:
+    """Print each row as soon as it is known, for simulations take long; all of them as Markdown."""
     print(f"\n{title}")
+    known: list[Row] = []
     widths = [max(9, len(head)) for head in heads]
     widths[1] = 14
     for row in itertools.chain([heads], rows):
         cells = (str(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells), flush=True)
+        known.append(row)
+    return report.table(heads, known[1:])
 
 
 def draw(
@@ -391,13 +393,19 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=("switch", "rollout", "flip", "unchanged", "speed"), action="append"
     )
+    parser.add_argument(
+        "--write-docs", action="store_true", help="bring docs/benchmarks.md up to date"
+    )
     options = parser.parse_args()
+    about = report.machine_line(report.machine())
     pairs = load(options.recordings)
     draws = f"{options.draws} draws of each of {len(pairs)} pairs"
     chosen = options.only or ("switch", "rollout", "flip", "unchanged", "speed")
     if "speed" in chosen:
         heads = ("cases", "model", "answers", "median ms", "worst ms")
-        table("CPU of one look", heads, speed(pairs))
+        found = table("CPU of one look", heads, speed(pairs))
+        if options.write_docs:
+            report.write_section("drift-look", f"{about}\n\n{found}")
     if "flip" in chosen:
         heads = ("stable", "noise", *NIGHTS_OF_FLIP, "median", "named", "notices")
         table(f"One case of ten flips, {draws}", heads, flips(pairs, options.draws))
@@ -407,7 +415,9 @@ def main() -> None:
     if "unchanged" in chosen:
         heads = ("cases", "noise", "nights", "alarms", "notices", "calls", "ms a night")
         title = f"Nothing changes, {options.length} nights each"
-        table(title, heads, unchanged(pairs, options.nights, options.length))
+        found = table(title, heads, unchanged(pairs, options.nights, options.length))
+        if options.write_docs:
+            report.write_section("drift-unchanged", f"{about}\n\n{title}.\n\n{found}")
     if "switch" in chosen:
         heads = ("cases", "noise", "baseline", "stable", "night 1", "≤ 2", "≤ 3", "≤ 7")
         table(f"Full switch, {draws}", heads, switches(pairs, options.draws))
