@@ -1,8 +1,10 @@
 """What a monitor would notice of a fall, measured once on its own baseline and kept with it.
 
 Measuring plays some thousand made-up nights (kb.drift.planner) and takes from a second to a few
-minutes, so a worker does it and pages read what was kept. The row is the truth: a baseline in use
-without a measurement is owed one, and a worker that takes it says so with a lease.
+minutes, so a worker does it and pages read what was kept. It waits until no run has been under way
+for a while, and gives up when one comes: it would keep a processor busy that runs wait for. The row
+is the truth: a baseline in use without a measurement is owed one, and a worker that takes it says so
+with a lease.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Q, QuerySet
 
-from kb.drift import assessing, planner
+from kb.drift import assessing, planner, runs
 from kb.drift.models import Baseline, Completion, Monitor, Run
 from kb.drift.verdict import CaseCounts
 
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=16)
 """Longer than the task may take: whoever still holds it then is dead."""
+QUIET = timedelta(minutes=1)
+"""So long no run has been under way before one is begun."""
 PATIENCE_SECONDS = 8 * 60.0
 """After so long no further fall is played; what is known so far is kept."""
 WATCHING = (Monitor.Status.STABLE, Monitor.Status.SUSPECT, Monitor.Status.DRIFTED)
@@ -36,18 +40,23 @@ def owed() -> QuerySet[Baseline]:
 
 
 def claim(*, now: datetime) -> Baseline | None:
-    """Take one baseline that is owed a measurement; None when there is none or a worker is at it.
+    """Take one baseline that is owed a measurement; None when there is none, or no time for it.
 
-    One at a time in the whole installation: it keeps a processor busy that others wait for.
+    One at a time in the whole installation, and none while it has runs to drive.
     """
     if owed().filter(power_lease_ends__gte=now).exists():
         return None
     found = owed().select_related("monitor").first()
-    if found is None:
+    if found is None or is_busy(now=now):
         return None
     free = Q(power_lease_ends=None) | Q(power_lease_ends__lt=now)
     taken = Baseline.objects.filter(free, pk=found.pk, power__isnull=True)
     return found if taken.update(power_lease_ends=now + LEASE) else None
+
+
+def is_busy(*, now: datetime) -> bool:
+    """Whether runs wait, are under way, or have just ended, as they do one after the other."""
+    return Run.objects.filter(runs.UNDER_WAY | Q(finished__gte=now - QUIET)).exists()
 
 
 def measure(
@@ -55,11 +64,13 @@ def measure(
     *,
     clock: Callable[[], float] = time.monotonic,
     patience: float = PATIENCE_SECONDS,
+    is_unwelcome: Callable[[], bool] = lambda: False,
 ) -> None:
     """Play ever larger falls of the baseline's pass rate until one is noticed, and keep the outcome.
 
     Twice is once: the same baseline gives the same figures. What was measured under a schedule that
-    has changed meanwhile is not kept.
+    has changed meanwhile is not kept. `is_unwelcome` is asked between two falls; then the baseline
+    is given back for a quieter time.
     """
     monitor = Monitor.objects.filter(pk=baseline.monitor_id).first()
     if monitor is None:
@@ -70,6 +81,9 @@ def measure(
     played = planner.falls(counts, policy=assessing.policy_of(monitor), seed=baseline.pk)
     for fall in played:
         found.append(dataclasses.asdict(fall))
+        if is_unwelcome():
+            Baseline.objects.filter(pk=baseline.pk).update(power_lease_ends=None)
+            return
         if clock() - started > patience:
             logger.warning("baseline=%d power: stopped after %d falls", baseline.pk, len(found))
             break

@@ -69,7 +69,7 @@ def measure_power() -> None:
         claimed = power.claim(now=timezone.now())
         if claimed is None:
             return
-        power.measure(claimed)
+        power.measure(claimed, is_unwelcome=lambda: power.is_busy(now=timezone.now()))
 
 
 @shared_task(name="kb.drift.judge_models")

@@ -5,13 +5,15 @@ from datetime import timedelta
 import pytest
 
 from kb.drift import actions, planner, power, queries
-from kb.drift.models import Baseline
+from kb.drift.models import Baseline, Run
 from kb.drift.planner import Fall
 from kb.tasks import drift as tasks
 from tests.factories import NOW, later, make_monitor
 from tests.pages.reruns import monitored, nightly, yes_cases
 
 pytestmark = pytest.mark.django_db
+QUIET = later(days=3)
+"""When the runs of these tests have long ended."""
 
 
 @pytest.fixture
@@ -61,18 +63,46 @@ def test_the_newest_baseline_comes_first_and_one_at_a_time():
     monitored(count=1)
     newest = monitored(count=1)
 
-    first, second = power.claim(now=NOW), power.claim(now=NOW)
+    first, second = power.claim(now=QUIET), power.claim(now=QUIET)
 
     assert (first, second) == (newest.baseline, None)
 
 
 def test_a_dead_worker_is_succeeded_when_its_lease_is_over():
     monitor = monitored(count=1)
-    power.claim(now=NOW)
+    power.claim(now=QUIET)
 
-    taken = power.claim(now=NOW + power.LEASE + timedelta(seconds=1))
+    taken = power.claim(now=QUIET + power.LEASE + timedelta(seconds=1))
 
     assert taken == monitor.baseline
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        {"status": Run.Status.RUNNING, "finished": None},
+        {"status": Run.Status.QUEUED, "finished": None},
+        {"finished": QUIET - power.QUIET},
+    ],
+)
+def test_it_waits_until_no_run_has_been_under_way_for_a_while(busy):
+    monitor = monitored(count=1)
+    Run.objects.update(**busy)
+    early = power.claim(now=QUIET)
+
+    Run.objects.update(status=Run.Status.DONE, finished=QUIET - power.QUIET - timedelta(seconds=1))
+
+    assert (early, power.claim(now=QUIET)) == (None, monitor.baseline)
+
+
+def test_a_run_that_comes_meanwhile_goes_first(ladder):
+    monitor = monitored(count=1)
+    claimed = power.claim(now=QUIET)
+
+    power.measure(claimed, is_unwelcome=lambda: True)
+
+    assert Baseline.objects.get().power is None
+    assert power.claim(now=QUIET) == monitor.baseline
 
 
 def test_a_monitor_that_learns_is_measured_when_it_has_learnt(ladder):
@@ -80,12 +110,12 @@ def test_a_monitor_that_learns_is_measured_when_it_has_learnt(ladder):
     actions.learn_over_nights(monitor=monitor, by=monitor.owner, now=NOW)
     monitor.refresh_from_db()
     nightly(monitor, "yes", later(days=1))
-    early = (power.claim(now=NOW), queries.power_of(monitor))
+    early = (power.claim(now=QUIET), queries.power_of(monitor))
 
     nightly(monitor, "yes", later(days=2))
 
     assert early == (None, None)
-    assert power.claim(now=NOW) == monitor.baseline
+    assert power.claim(now=QUIET) == monitor.baseline
 
 
 @pytest.mark.parametrize("change", [{"schedule": "weekly"}, {"baseline_repeats": 6}])
@@ -109,7 +139,7 @@ def test_a_change_that_means_nothing_to_it_keeps_it(ladder):
 
 def test_what_was_measured_under_an_older_schedule_is_not_kept(ladder, monkeypatch):
     monitor = monitored(count=1)
-    claimed = power.claim(now=NOW)
+    claimed = power.claim(now=QUIET)
     played = planner.falls
 
     def changed_meanwhile(*args, **kwargs):
@@ -124,7 +154,7 @@ def test_what_was_measured_under_an_older_schedule_is_not_kept(ladder, monkeypat
 
 def test_a_monitor_that_was_deleted_meanwhile_owes_nothing(ladder):
     monitor = monitored(count=1)
-    claimed = power.claim(now=NOW)
+    claimed = power.claim(now=QUIET)
     actions.delete_monitor(monitor=monitor, by=monitor.owner, now=NOW)
 
     power.measure(claimed)
