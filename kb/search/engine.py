@@ -393,6 +393,12 @@ def _marking(query: SearchQuery, corrections: Sequence[Correction]) -> SearchQue
     return replace(query, terms=terms)
 
 
+def _marked(plan: Plan, query: SearchQuery) -> Sequence[str]:
+    """The words to mark in excerpts: articles and the like only where nothing else is asked for."""
+    passed_over = {g.word for g in plan.groups if g.is_optional and g not in plan.wanted}
+    return [word for word in query.wanted_words if title_key(word) not in passed_over]
+
+
 # --- The statement -----------------------------------------------------------------------------
 
 
@@ -438,7 +444,8 @@ UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, N
 {_counting(asked, has_words=has_words) if page.has_facets else ""}
 """
     cursor.execute(sql, values)
-    return _results(cursor.fetchall(), asked, tokens, page, query, is_counted=not has_words)
+    marked = _marked(plan, query)
+    return _results(cursor.fetchall(), asked, tokens, page, marked, is_counted=not has_words)
 
 
 _COUNTABLE = "e.id, e.kind, e.object_id, e.keys, e.status, e.is_listed, e.proven, e.dated, e.drift, e.activity, e.active, e.heat, e.language, e.title_key, e.extent, e.vector, e.title_vector"
@@ -643,7 +650,7 @@ def _results(
     asked: Asked,
     tokens: Sequence[str],
     page: _Page,
-    query: SearchQuery,
+    marked: Sequence[str],
     *,
     is_counted: bool,
 ) -> Results:
@@ -665,7 +672,7 @@ def _results(
         own = _counted_facets(counts.read(tokens, asked.kinds), asked.kinds)
         counted[asked.only_facet] = own[asked.only_facet]
     return Results(
-        hits=[_hit(row, query.wanted_words) for _place, row in sorted(hits, key=lambda h: h[0])],
+        hits=[_hit(row, marked) for _place, row in sorted(hits, key=lambda h: h[0])],
         total=told["total"],
         facets=counted,
         total_is_capped=bool(told["capped"]),

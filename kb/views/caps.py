@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import formats
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from accounts.models import Department, User
@@ -139,5 +140,7 @@ def _most(cap: Cap) -> str:
 
 def _amount(number: Decimal, unit: str) -> str:
     if unit == CALLS:
-        return _("%(number)s calls") % {"number": whole(int(number))}
+        return ngettext("%(count)s call", "%(count)s calls", int(number)) % {
+            "count": whole(int(number))
+        }
     return words.money(number, unit)

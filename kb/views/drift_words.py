@@ -64,6 +64,14 @@ def money(amount: Decimal | None, currency: str) -> str:
     return _("less than %(sum)s") % {"sum": sum_words} if is_tiny else sum_words
 
 
+def about_money(amount: Decimal | None, currency: str) -> str:
+    """The same of an estimate: 'about €0.42', but 'less than €0.01', '' for an unknown one."""
+    sum_words = money(amount, currency)
+    if amount is None or 0 < amount < CENT:
+        return sum_words
+    return _("about %(sum)s") % {"sum": sum_words}
+
+
 def day(moment: date, pattern: str = "j F") -> str:
     """'1 December', in French '1er décembre'."""
     text = formats.date_format(moment, pattern)
@@ -671,25 +679,12 @@ def provider_hints(report: DriftReport) -> list[str]:
 
 
 def budget_words(false_alarms: float) -> str:
-    """How many false alarms the library allows itself in a year, and how they are shared."""
-    shares = [
-        _("%(share)s for %(what)s") % {"share": percent(share), "what": _SPENT_ON[route]}
-        for route, share in watch.SHARES.items()
-    ]
-    return _(
-        "Over the whole library about %(number)s false alarm a year is to be expected at most, however many prompts are watched. It is shared out: %(shares)s."
-    ) % {
-        "number": formats.number_format(f"{false_alarms:g}", use_l10n=True),
-        "shares": ", ".join(shares),
-    }
-
-
-_SPENT_ON: Mapping[str, Promise] = {
-    "tonight": gettext_lazy("a single night"),
-    "accumulated": gettext_lazy("what adds up over nights"),
-    "one_case": gettext_lazy("single test cases"),
-    "audit": gettext_lazy("looking back over many nights"),
-}
+    """How many false alarms the library allows itself in a year."""
+    return ngettext(
+        "Over the whole library about %(number)s false alarm a year is to be expected at most, however many prompts are watched.",
+        "Over the whole library about %(number)s false alarms a year are to be expected at most, however many prompts are watched.",
+        math.ceil(false_alarms),
+    ) % {"number": formats.number_format(f"{false_alarms:g}", use_l10n=True)}
 
 
 EVIDENCE_STEPS: Sequence[tuple[float, Promise]] = (

@@ -286,8 +286,8 @@ def _effort(found: Monitor) -> dict[str, Any]:
         "facts": facts,
         "power": words.power_words(power, found.schedule) if power else None,
         "effort": effort,
-        "cost_a_month": words.money(effort.cost_a_month, effort.currency),
-        "cost_of_baseline": words.money(effort.cost_of_baseline, effort.currency),
+        "cost_a_month": words.about_money(effort.cost_a_month, effort.currency),
+        "cost_of_baseline": words.about_money(effort.cost_of_baseline, effort.currency),
     }
 
 

@@ -288,10 +288,11 @@ def trial(request: HttpRequest, pk: int) -> HttpResponse:
         "can_keep": rules.can_try(person, prompt),
         "can_monitor": rules.can_monitor(person, prompt),
     }
-    if wants_fragment(request):
-        return render(request, "playground/trial.html#body", context)
-    context["history"] = _history(person, prompt)
-    return render(request, "playground/trial.html", context)
+    is_fragment = wants_fragment(request)
+    if is_ended or not is_fragment:
+        context["history"] = _history(person, prompt)
+    name = "playground/trial.html#renewed" if is_fragment else "playground/trial.html"
+    return render(request, name, context)
 
 
 def _columns(person: User, found: Trial) -> list[Column]:

@@ -13,7 +13,7 @@ from kb.drift.trial_models import Trial, TrialAnswer
 from kb.drift.trial_queries import Estimate
 from kb.prompts.models import PromptVersion
 from kb.views import drift_words
-from kb.views.drift_words import LONGEST_VALUE, Trouble, money
+from kb.views.drift_words import LONGEST_VALUE, Trouble, about_money
 
 _AGAIN = gettext_lazy("Try again in a moment, or choose another model.")
 TROUBLES: Mapping[str, Trouble] = {
@@ -74,7 +74,7 @@ def cost_words(estimate: Estimate) -> str:
         return _("costs nothing")
     if estimate.money is None:
         return _("price not known")
-    return _("about %(sum)s") % {"sum": money(estimate.money, estimate.currency)}
+    return about_money(estimate.money, estimate.currency)
 
 
 def total_words(estimates: Sequence[Estimate]) -> str:
@@ -85,7 +85,7 @@ def total_words(estimates: Sequence[Estimate]) -> str:
     for estimate in estimates:
         if estimate.money is not None:
             sums[estimate.currency] = sums.get(estimate.currency, Decimal(0)) + estimate.money
-    return " + ".join(money(amount, currency) for currency, amount in sums.items())
+    return " + ".join(about_money(amount, currency) for currency, amount in sums.items())
 
 
 def refusal_words(estimate: Estimate) -> str:

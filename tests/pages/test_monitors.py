@@ -221,7 +221,6 @@ class TestTheList:
 
         assert "Open incidents All incidents A prompt changed on simulated-stable" in text
         assert "about 1 false alarm a year is to be expected at most" in text
-        assert "% for a single night, " in text
 
     def test_a_halted_monitor_is_counted_as_halted_and_nothing_else(self, client, author, prompt):
         monitor = make_monitor(prompt)

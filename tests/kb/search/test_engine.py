@@ -108,6 +108,15 @@ def test_hits_mark_the_words_with_their_accents():
     ]
 
 
+def test_small_words_of_a_sentence_are_not_marked():
+    make_prompt(title="Répondre à un client", text="Un **ton** calme.")
+
+    [hit] = engine.search(parse("je veux repondre a un client"), make_person("reader")).hits
+
+    assert [part.text for part in hit.title if part.is_match] == ["Répondre", "client"]
+    assert "".join(part.text for part in hit.excerpt) == "Un ton calme."
+
+
 def test_page_counts_and_facets_agree_about_what_is_hidden(shelf):
     legal = make_department("legal")
     make_prompt(
