@@ -37,6 +37,10 @@ CHANNELS: Final[tuple[Channel, ...]] = (
 moves the same way over all cases. direction: the texts of all cases move the same way. texts:
 the texts of each case move, each in its own way. novelty: answers not given before."""
 
+type Statistic = tuple[Channel, int]
+"""A channel and which of its statistics: texts and novelty have two (see `_values`), whose sums over
+the cases have tails of different weight, so that each must be ranked by itself."""
+
 DIRECTIONS = 32
 """The strongest directions in which the texts of these cases vary; the rest is noise."""
 MOST_ROWS_AT_ONCE = 160
@@ -114,33 +118,32 @@ class _Table:
 class _Stack:
     """Tables to be added up, with the channel of each column and how its sum spreads.
 
-    ``spread`` and ``centre`` are taken over all relabellings, so there are no labels in them.
+    ``spread`` is taken over all relabellings, so there are no labels in it.
     """
 
     tables: Sequence[_Table]
     channels: NDArray[np.int64]
     spread: Floats
-    centre: Floats
 
     @property
     def width(self) -> int:
         return len(self.channels)
 
-    def statistics(self, sums: Floats) -> dict[Channel, Floats]:
-        """The statistic of each channel for each row of summed columns."""
-        found: dict[Channel, Floats] = {}
+    def statistics(self, sums: Floats) -> dict[Statistic, Floats]:
+        """The statistics of each channel for each row of summed columns."""
+        found: dict[Statistic, Floats] = {}
         for number, channel in enumerate(CHANNELS):
             places = np.flatnonzero(self.channels == number)
             if len(places) == 0:
                 continue
             values = sums[:, places]
             if channel in ("assertions", "features"):
-                found[channel] = np.abs(values / self.spread[places]).max(axis=1)
+                found[channel, 0] = np.abs(values / self.spread[places]).max(axis=1)
             elif channel == "direction":
-                found[channel] = (values * values).sum(axis=1)
+                found[channel, 0] = (values * values).sum(axis=1)
             else:
-                centred = values - self.centre[places]
-                found[channel] = (centred / self.spread[places]).max(axis=1)
+                for part, column in enumerate(values.T):
+                    found[channel, part] = column
         return found
 
 
@@ -149,12 +152,13 @@ def look(
     *,
     seed: int,
     alpha: float = 1e-5,
+    most_cells: int = MOST_CELLS,
     reader: Reader | None = None,
 ) -> Look:
     """Compare tonight's answers with the earlier ones of each case.
 
     ``alpha`` is the smallest chance worth telling apart: it decides how many relabellings are
-    drawn when they cannot all be listed. The same arguments give the same result. Never raises on
+    drawn when they cannot all be listed, as far as ``most_cells`` allows. The same arguments give the same result. Never raises on
     answers: a case without earlier or without new answers is passed over, and where nothing can
     be compared, or nothing varies, p is 1.
     """
@@ -174,17 +178,25 @@ def look(
         alone = _stacked([table], stack.channels)
         statistics = alone.statistics(alone.tables[0].values)
         chances_of_cases[place] = _combined(statistics, table.chances)[0]
-    joint, chances, is_exact = _joint(stack, alpha, rng)
+    joint, chances, is_exact = _joint(stack, alpha, most_cells, rng)
     p, at_least, tied = _combined(joint, chances)
     return Look(
         p=p,
         p_smooth=(at_least - tied) + float(rng.random()) * tied,
-        channels={channel: _upper(statistic, chances) for channel, statistic in joint.items()},
+        channels=_of_channels(joint, chances),
         cases=tuple(chances_of_cases),
         smallest_p=smallest if is_exact else float(chances.min()),
         relabellings=len(chances),
         is_exact=is_exact,
     )
+
+
+def _of_channels(joint: Mapping[Statistic, Floats], chances: Floats) -> Mapping[Channel, float]:
+    """The chance of each channel on its own; of two statistics, that of the lesser chance."""
+    by_channel: dict[Channel, dict[Statistic, Floats]] = {}
+    for name, values in joint.items():
+        by_channel.setdefault(name[0], {})[name] = values
+    return {channel: _combined(parts, chances)[0] for channel, parts in by_channel.items()}
 
 
 def _no_evidence(cases: Sequence[Case], smallest: float, rng: np.random.Generator) -> Look:
@@ -391,28 +403,25 @@ def _energy(new: Floats, old: Floats, fresh: int, earlier: int, distance: Floats
 def _stacked(tables: Sequence[_Table], channels: NDArray[np.int64]) -> _Stack:
     """The columns that move at all."""
     variance = np.zeros(len(channels))
-    centre = np.zeros(len(channels))
     for table in tables:
         means = table.chances @ table.values
         variance += table.chances @ (table.values - means) ** 2
-        centre += means
     spread = np.sqrt(variance)
     moving = spread > SAME
     return _Stack(
         tables=[replace(table, values=table.values[:, moving]) for table in tables],
         channels=channels[moving],
         spread=spread[moving],
-        centre=centre[moving],
     )
 
 
 def _joint(
-    stack: _Stack, alpha: float, rng: np.random.Generator
-) -> tuple[dict[Channel, Floats], Floats, bool]:
+    stack: _Stack, alpha: float, most_cells: int, rng: np.random.Generator
+) -> tuple[dict[Statistic, Floats], Floats, bool]:
     """The statistics of every joint relabelling, the one seen first, and their chances."""
     number = math.prod(len(table.chances) for table in stack.tables)
     if number > MOST_LISTED:
-        return _drawn(stack, alpha, rng)
+        return _drawn(stack, alpha, most_cells, rng)
     sums, chances = stack.tables[0].values, stack.tables[0].chances
     for table in stack.tables[1:]:
         sums = (sums[:, None, :] + table.values[None, :, :]).reshape(-1, stack.width)
@@ -421,13 +430,13 @@ def _joint(
 
 
 def _drawn(
-    stack: _Stack, alpha: float, rng: np.random.Generator
-) -> tuple[dict[Channel, Floats], Floats, bool]:
+    stack: _Stack, alpha: float, most_cells: int, rng: np.random.Generator
+) -> tuple[dict[Statistic, Floats], Floats, bool]:
     # The last step must be 1, whatever the floats add up to.
     steps = [np.append(np.cumsum(table.chances)[:-1], 1.0) for table in stack.tables]
     seen = np.sum([table.values[0] for table in stack.tables], axis=0)[None]
     parts = {channel: [values] for channel, values in stack.statistics(seen).items()}
-    most = int(min(8 / alpha, MOST_CELLS / (stack.width * len(stack.tables))))
+    most = int(min(8 / alpha, most_cells / (stack.width * len(stack.tables))))
     most = max(most, FIRST_DRAW)
     drawn, target = 0, FIRST_DRAW
     while True:
@@ -451,11 +460,9 @@ def _tie(values: Floats) -> float:
     return float(values[0]) - SAME * max(1.0, float(np.abs(values).max()))
 
 
-def _upper(values: Floats, chances: Floats) -> float:
-    return min(1.0, float(chances[values >= _tie(values)].sum()))
-
-
-def _combined(statistics: Mapping[Channel, Floats], chances: Floats) -> tuple[float, float, float]:
+def _combined(
+    statistics: Mapping[Statistic, Floats], chances: Floats
+) -> tuple[float, float, float]:
     """The chance of so small a least chance: (p, chance of at least as small, of exactly as small).
 
     p is the second one; both are given because a lot is drawn between ties.

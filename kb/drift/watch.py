@@ -42,7 +42,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from kb.drift.answers import Sample, is_odd, passed
-from kb.drift.detector import Channel, Look, look
+from kb.drift.detector import MOST_CELLS, Channel, Look, look
 from kb.drift.reading import Reader
 from kb.drift.sequential import SMALLEST_P, Allowance, accumulated, second_level
 from kb.drift.severity import Direction, Effect, effect
@@ -80,6 +80,8 @@ AUDITS: Final = (6, 9, 12)
 """Nights that are taken together and set against all before them, AUDIT_EVERY nights."""
 AUDIT_EVERY = 3
 AUDIT_FIRST_LEVEL = 0.005
+AUDIT_CELLS = 4 * MOST_CELLS
+"""An audit may be an alarm by itself: it must tell chances of a few in a million apart."""
 CREEP_EVERY, CREEP_WINDOW, CREEP_REFERENCE = 7, 7, 30
 """Nights: each week the last week is set against the first month, to see change in small steps."""
 CREEP_SHARE = 0.2
@@ -401,9 +403,20 @@ class _Session:
         enough = max(1, self.policy.baseline_samples)
         return [case for case in self.cases if len(self.earlier[case]) >= enough]
 
-    def look(self, cases: Sequence[int], earlier: Pool, new: Pool, alpha: float) -> Look:
+    def look(
+        self,
+        cases: Sequence[int],
+        earlier: Pool,
+        new: Pool,
+        alpha: float,
+        most_cells: int = MOST_CELLS,
+    ) -> Look:
         return look(
-            comparison(cases, earlier, new), seed=self.seed, alpha=alpha, reader=self.reader
+            comparison(cases, earlier, new),
+            seed=self.seed,
+            alpha=alpha,
+            most_cells=most_cells,
+            reader=self.reader,
         )
 
     def wanted(self) -> Wanted:
@@ -655,15 +668,20 @@ def _audit(state: _Session, cases: Sequence[int], number: int) -> Suspicion | No
             return _of_audit(state, found, cases, CONFIRMATION_LEVEL, until=until)
     if number % AUDIT_EVERY != 0:
         return None
-    part = AUDIT_EVERY * (1 - CREEP_SHARE) * allowed / len(AUDITS)
+    # Half of it for alarms by the audit itself, half for those that rest on a second look as much.
+    part = AUDIT_EVERY * (1 - CREEP_SHARE) * allowed / len(AUDITS) / 2
+    best = None
     for window in (window for window in AUDITS if window <= number and window < len(sessions)):
-        found = _audited(state, cases, sessions[-window - 1], sessions[-window], alpha=part)
+        until = sessions[-window - 1]
+        found = _audited(state, cases, until, sessions[-window], alpha=part)
+        if found.p <= part:
+            return _of_audit(state, found, cases, CONFIRMATION_LEVEL, until=until)
         level = second_level(
             found.p, allowed=part, first=AUDIT_FIRST_LEVEL, most=CONFIRMATION_LEVEL
         )
-        if level > 0.0:
-            return _of_audit(state, found, cases, level, until=state.number)
-    return None
+        if level > 0.0 and (best is None or level > best.level):
+            best = _of_audit(state, found, cases, level, until=state.number)
+    return best
 
 
 def _audited(
@@ -672,7 +690,7 @@ def _audited(
     """The sessions since ``begin`` against those up to ``until``."""
     before = between(state.all, state.memory.epoch_from, until)
     after = between(state.all, begin, state.number)
-    return state.look(cases, before, after, alpha=max(alpha, 1e-6))
+    return state.look(cases, before, after, alpha=max(alpha, 1e-6), most_cells=AUDIT_CELLS)
 
 
 def _of_audit(

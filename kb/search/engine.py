@@ -73,6 +73,8 @@ MOST_RANKED = 20_000
 """Matches ranked in an index where all is hot: all of them."""
 MOST_RARE = 5_000
 """Entries that are looked for everywhere, however large the index, when no more than these are expected."""
+MOST_FOUND = 2 * MOST_RARE
+"""How many of them are taken when there are more after all; an estimate is no more than that."""
 MOST_SCORED = 1_500
 """Candidates whose words are weighed, those with a fitting title and then the liveliest; of a very
 common word the others are only counted, and follow by liveliness."""
@@ -80,6 +82,7 @@ ENOUGH_HOT = 200
 """Matches among the hot entries with which the others are not searched: ten pages."""
 MOST_TITLES = 1_000
 """Cold entries whose title matches that are ranked with the hot ones."""
+TITLED = (("all_in_title", 3_000), ("in_title", MOST_TITLES))
 TITLE_SHARE = 0.5
 """Of the weight of the words that a title must hold to be a candidate by it."""
 ENOUGH = 5
@@ -90,7 +93,10 @@ is made with the last word read as a beginning."""
 SENTENCE = 3
 """Words from which a query is read as a sentence: nobody knows which of its words are written there,
 and in a large library some document has them all by chance."""
-SENTENCE_SHARES = (0.45, 0.3)
+SENTENCE_SHARES = (0.3,)
+NEAR_SHARES = (0.3, 0.45, 0.6, 0.7, 0.85, 1.0)
+"""Where too many entries for all of them to be ranked have the share that is asked for, the least of
+these that few enough have is looked for everywhere as well."""
 DEEPEST = 5_000
 """Results one can page through; beyond, words or facets help more than pages."""
 
@@ -427,10 +433,15 @@ def _ranked(
     ways = plan.ways(share) if has_words or plan.negated else ()
     values |= {f"way{number}": way for number, way in enumerate(ways)}
     match = " OR ".join(f"e.vector @@ %(way{number})s::tsquery" for number in range(len(ways)))
+    near: tuple[str, ...] = ()
     if has_words:
         values["in_title"] = plan.in_title(TITLE_SHARE)
+        values["all_in_title"] = plan.in_title(1.0)
+        near = plan.nearest([one for one in NEAR_SHARES if one >= share], MOST_RARE)
+    values |= {f"near{number}": way for number, way in enumerate(near)}
+    is_near = " OR ".join(f"e.vector @@ %(near{number})s::tsquery" for number in range(len(near)))
     sql = f"""
-WITH {_candidates(plan, asked, f"({match})" if match else "true", share)},
+WITH {_candidates(plan, asked, f"({match})" if match else "true", is_near, share)},
 found AS MATERIALIZED (
   SELECT e.id, e.kind, e.object_id, e.keys, e.status, e.proven, e.dated, e.heat, {_score(plan)} AS score,
     {_lacks(plan, share)} AS lacks, {asked.flags}
@@ -451,14 +462,15 @@ UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, N
 _COUNTABLE = "e.id, e.kind, e.object_id, e.keys, e.status, e.is_listed, e.proven, e.dated, e.drift, e.activity, e.active, e.heat, e.language, e.title_key, e.extent, e.vector, e.title_vector"
 
 
-def _candidates(plan: Plan, asked: Asked, match: str, share: float) -> str:
+def _candidates(plan: Plan, asked: Asked, match: str, is_near: str, share: float) -> str:
     """The rows that are ranked, at most some thousands, and whether there are more."""
     readable = f"{match} AND e.audience && %(tokens)s::varchar[] AND {asked.base}"
     loose = asked.loose if not plan.groups else "true"
     if not plan.state.is_tiered or (plan.groups and plan.expected(share) <= MOST_RARE):
-        most = MOST_RARE if plan.state.is_tiered else MOST_RANKED
+        most = MOST_FOUND if plan.state.is_tiered else MOST_RANKED
         hot = "" if plan.state.is_tiered else "e.is_hot AND "
         return f"""
+near AS (SELECT NULL::bigint AS id, false AS is_hot WHERE false),
 candidates AS (
   SELECT {_COUNTABLE} FROM kb_searchentry e WHERE {hot}{readable} AND {loose} LIMIT {most}
 ),
@@ -467,15 +479,24 @@ capped AS (SELECT count(*) / {most} AS entries FROM candidates)"""
     # and the planner would cross the large one of words with the small one of audiences.
     seen = "(e.audience && %(tokens)s::varchar[])"
     in_hot = f"{match} AND {seen}{' IS TRUE' if plan.groups else ''} AND {asked.base}"
-    titles = f"""
+    titled = "".join(
+        f"""
     UNION ALL (SELECT e.id FROM (
       SELECT * FROM kb_searchentry e
-      WHERE e.title_vector @@ %(in_title)s::tsquery AND NOT e.is_hot AND {seen} IS TRUE
-        AND {asked.base} LIMIT {MOST_TITLES}) e
-      WHERE {match})
+      WHERE e.title_vector @@ %({name})s::tsquery AND NOT e.is_hot AND {seen} IS TRUE
+        AND {asked.base} LIMIT {most}) e
+      WHERE {match})"""
+        for name, most in (TITLED if len(plan.wanted) > 1 else TITLED[-1:])
+    )
+    titles = f"""{titled}
+    UNION ALL SELECT id FROM near WHERE NOT is_hot
     UNION ALL (SELECT e.id FROM kb_searchentry e
       WHERE e.title_key = %(named)s AND NOT e.is_hot AND {readable} LIMIT {ENOUGH_HOT})"""
+    near = f"({is_near}) AND {seen} IS TRUE AND {asked.base} AND {asked.row_flags}"
     return f"""
+near AS MATERIALIZED (
+  SELECT e.id, e.is_hot FROM kb_searchentry e WHERE {near if is_near else "false"} LIMIT {MOST_FOUND}
+),
 hot AS MATERIALIZED (
   SELECT {_COUNTABLE}, ({asked.row_flags}) AS is_match FROM kb_searchentry e
   WHERE e.is_hot AND {in_hot} AND {loose} LIMIT {MOST_RANKED}
@@ -507,9 +528,13 @@ def _promising(plan: Plan) -> str:
     """The candidates with their place by title and liveliness: only so many are read in full."""
     if not plan.groups:
         return "(SELECT *, 0 AS place FROM candidates)"
-    return """(SELECT *, row_number() OVER (
-      ORDER BY (title_key = %(named)s) DESC, (title_vector @@ %(in_title)s::tsquery) DESC, heat DESC
-    ) AS place FROM candidates)"""
+    # Those near to what was asked and those with a fitting title share the places between them.
+    return """(SELECT *, CASE WHEN EXISTS (SELECT FROM near) THEN 2 ELSE 1 END * least(
+      row_number() OVER (ORDER BY (title_key = %(named)s) DESC, titled DESC, heat DESC),
+      CASE WHEN is_near THEN row_number() OVER (ORDER BY is_near DESC, titled DESC, heat DESC) END
+    ) AS place FROM (SELECT *, id IN (SELECT id FROM near) AS is_near,
+      (title_vector @@ %(in_title)s::tsquery)::int
+        + (title_vector @@ %(all_in_title)s::tsquery)::int AS titled FROM candidates) c)"""
 
 
 def _ranks(plan: Plan, values: dict[str, Any]) -> str:

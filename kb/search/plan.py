@@ -65,6 +65,8 @@ class Group:
     weight: float = 1.0
     kin: Mapping[Dictionary, str] | None = None
     """The same of its synonyms."""
+    kin_entries: int = 0
+    """In about how many entries one of them stands."""
 
     @property
     def root(self) -> str:
@@ -79,6 +81,11 @@ class Group:
     def kin_match(self) -> str:
         """The word or what means the same."""
         return _any([self.match, *(self.kin or {}).values()])
+
+    @property
+    def reach(self) -> int:
+        """In about how many entries it stands, or what means the same."""
+        return self.entries + (self.kin_entries if self.kin else 0)
 
     @property
     def widened_match(self) -> str:
@@ -125,11 +132,20 @@ class Plan:
         total = max(self.state.entries, 1)
 
         def one(groups: Sequence[Group]) -> float:
-            shares = [min(1.0, group.entries / total) for group in groups]
+            shares = [min(1.0, group.reach / total) for group in groups]
             met = total * math.prod(shares) * TOGETHER ** (len(groups) - 1)
-            return min(met, *(group.entries for group in groups), total)
+            return min(met, *(group.reach for group in groups), total)
 
         return sum(one(groups) for groups in _sets(self.wanted, share))
+
+    def nearest(self, shares: Sequence[float], most: int) -> tuple[str, ...]:
+        """Ways to have the least of these shares that about `most` entries have, without synonyms if
+        need be; none when even all words are in more."""
+        for plan in (self, self.exact()):
+            for share in shares:
+                if plan.expected(share) <= most:
+                    return plan.ways(share)
+        return ()
 
     def in_title(self, share: float) -> str:
         """At least this share of the weight."""
@@ -267,6 +283,7 @@ def _group(
         kin={name: _any(_joined(other, name, known) for other in others) for name in DICTIONARIES}
         if others
         else None,
+        kin_entries=sum(known[other].entries for other in others),
     )
 
 
@@ -344,7 +361,9 @@ def _sets(groups: Sequence[Group], share: float) -> list[tuple[Group, ...]]:
     """Every smallest set of groups that has the share of the weight of all."""
     most = MOST_WANTED if share >= 1 else MOST_COMBINED
     heaviest = sorted(groups, key=lambda g: -g.weight)[:most]
-    needed = share * sum(group.weight for group in heaviest) - 1e-9
+    # A word in no entry that was read is nothing to insist upon, but whoever has it has much.
+    known = [group for group in heaviest if group.reach] or heaviest
+    needed = share * sum(group.weight for group in known) - 1e-9
     sets: list[tuple[Group, ...]] = []
     for size in range(1, len(heaviest) + 1):
         for chosen in itertools.combinations(heaviest, size):

@@ -58,7 +58,8 @@ def learn(*, now: datetime) -> int:
     if state.learned is not None:
         fresh = fresh.filter(indexed__gt=state.learned)
     rows = fresh.values_list("title", "excerpt", "keys").iterator(BATCH)
-    read = _learn_from((_told(*row), 1) for row in rows)
+    read, found = _counted((_told(*row), 1) for row in rows)
+    _write(found)
     state.learned = until
     if read:
         state.words_edition = secrets.randbits(62)
@@ -70,8 +71,9 @@ def learn(*, now: datetime) -> int:
 def rebuild() -> int:
     """Learn everything anew; returns how many entries were read.
 
-    In a large index the hot entries and an even sample of the others, each standing for as many as
-    it was drawn from: rarity stays about right, and a word missed is one that is looked up in full.
+    In a large index the titles of all entries, and more only of the hot ones and an even sample of
+    the others, each standing for as many as it was drawn from: rarity stays about right, no word of a
+    title is unknown, and another word missed is one that is looked up in full.
     """
     state = current_state(is_locked=True)
     SearchWord.objects.all().delete()
@@ -80,13 +82,18 @@ def rebuild() -> int:
         (state.learned,) = cursor.fetchone()
     entries = SearchEntry.objects.count()
     step = max(1, entries // MOST_READ)
-    rows = SearchEntry.objects.annotate(drawn=Mod("id", step))
+    drawn = SearchEntry.objects.annotate(drawn=Mod("id", step))
     if step > 1:
-        rows = rows.filter(Q(drawn=0) | Q(is_hot=True))
-    texts = rows.values_list("title", "excerpt", "keys", "drawn").iterator(BATCH)
-    read = _learn_from(
-        (_told(title, text, keys), 1 if drawn else step) for title, text, keys, drawn in texts
+        drawn = drawn.filter(Q(drawn=0) | Q(is_hot=True))
+    texts = drawn.values_list("title", "excerpt", "keys", "drawn").iterator(BATCH)
+    read, found = _counted(
+        (_told(title, text, keys), 1 if number else step) for title, text, keys, number in texts
     )
+    if step > 1:
+        titles = SearchEntry.objects.values_list("title", flat=True).iterator(BATCH)
+        read, titled = _counted((title, 1) for title in titles)
+        found |= titled  # the larger of both counts
+    _write(found)
     state.words_edition = secrets.randbits(62)
     state.save(update_fields=["learned", "words_edition"])
     return read
@@ -101,14 +108,19 @@ def _told(title: str, excerpt: str, keys: Iterable[str]) -> str:
 _NAMED = tuple(SIGNS[facet] for facet in ("departments", "tools", "use_cases", "tags"))
 
 
-def _learn_from(texts: Iterable[tuple[str, int]]) -> int:
-    """Count in how many texts each word stands, each text as often as told, and add that up."""
+def _counted(texts: Iterable[tuple[str, int]]) -> tuple[int, Counter[str]]:
+    """How many texts there are, and in how many each word stands, each text as often as told."""
     found: Counter[str] = Counter()
     read = 0
     for text, times in texts:
         for spelling in spellings(text):
             found[spelling] += times
         read += 1
+    return read, found
+
+
+def _write(found: Counter[str]) -> None:
+    """Add these counts to what is known."""
     learned = sorted(found.items())
     with connection.cursor() as cursor:
         for start in range(0, len(learned), BATCH):
@@ -116,7 +128,6 @@ def _learn_from(texts: Iterable[tuple[str, int]]) -> int:
             cursor.execute(
                 _LEARN, {"words": [w for w, _n in part], "entries": [n for _w, n in part]}
             )
-    return read
 
 
 def spellings(text: str) -> set[str]:

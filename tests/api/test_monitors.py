@@ -489,7 +489,7 @@ class TestRunning:
 
         after = author.get(f"monitors/{monitor}/").json()["power"]
 
-        plan = {"smallest_p": 4.0**-2, "nights_to_full_change": None}
+        plan = {"smallest_p": 4.0**-2, "nights_to_full_change": 12}
         unknown = {"usual": None, "noticed": None, "missed": None}
         assert before == {"is_known": False, **unknown, **plan}
         assert after == {

@@ -294,21 +294,30 @@ def reference(cases, reader):
         moving = spread > 1e-7
         if not moving.any():
             continue
+        scaled = (sums - sums.mean(axis=0))[:, moving] / spread[moving]
         if channel == "direction":
-            statistics[channel] = (sums**2).sum(axis=1)
+            statistics[channel, 0] = (sums**2).sum(axis=1)
+        elif channel in ("texts", "novelty"):
+            statistics |= {(channel, part): column for part, column in enumerate(scaled.T)}
         else:
-            scaled = (sums - sums.mean(axis=0))[:, moving] / spread[moving]
-            statistics[channel] = (
-                scaled if channel in ("texts", "novelty") else np.abs(scaled)
-            ).max(axis=1)
+            statistics[channel, 0] = np.abs(scaled).max(axis=1)
     if not statistics:
         return 1.0, {}
     ranks = {
-        channel: (values[None, :] >= values[:, None] - 1e-9).mean(axis=1)
-        for channel, values in statistics.items()
+        name: (values[None, :] >= values[:, None] - 1e-9).mean(axis=1)
+        for name, values in statistics.items()
     }
-    least = np.min(list(ranks.values()), axis=0)
-    return (least <= least[0] * EDGE).mean(), {key: rank[0] for key, rank in ranks.items()}
+    of_channels = {
+        channel: _least([rank for (name, _part), rank in ranks.items() if name == channel])
+        for channel, _part in ranks
+    }
+    return _least(list(ranks.values())), of_channels
+
+
+def _least(ranks):
+    """How often the least of several ranks is as small as that seen."""
+    least = np.min(ranks, axis=0)
+    return (least <= least[0] * EDGE).mean()
 
 
 def _labelled(case, assertions, reader):

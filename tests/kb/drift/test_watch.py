@@ -587,6 +587,21 @@ def test_a_change_in_many_small_steps_is_seen_against_the_first_month():
     assert monitor.night(new).verdict == "drifted"
 
 
+def test_an_audit_that_is_rare_enough_is_seen_again_against_what_was_before_it():
+    """Nine nights in which four calls of ten are new: none is unlike the others."""
+    monitor = Monitor().record(20)
+    for night in range(8):
+        monitor.record(1, only(*(case for case in TEN if (case + 3 * night) % 10 < 4)))
+    monitor.memory = Memory(phase="stable", looks=11)
+
+    judgement = monitor.night(only(1, 4, 6, 9))
+
+    assert (judgement.verdict, judgement.routes) == ("suspect", ("audit",))
+    (suspicion,) = monitor.memory.suspicions
+    assert (suspicion.reference_until, suspicion.level) == (23, CONFIRMATION_LEVEL)  # six nights do
+    assert monitor.night(only(2, 3, 7, 8)).verdict == "drifted"
+
+
 # --- while an alarm stands ---------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from kb.community import actions as community
 from kb.search import counts, engine, tiers, vocabulary
-from kb.search.models import SearchChange, SearchEntry
+from kb.search.models import SearchChange, SearchEntry, SearchWord
 from kb.search.query import parse
 from tests.factories import NOW, later, make_department, make_person, make_prompt, make_tool
 
@@ -85,6 +85,34 @@ def test_a_rare_word_is_ranked_in_full(large):
 
     assert results.hits[0].slug == "letter-7"
     assert results.total_is_capped is False
+
+
+def test_what_has_all_the_words_is_found_among_many_that_have_one(large, few, monkeypatch):
+    monkeypatch.setattr(engine, "MOST_RARE", 7)
+    for word in ("zeppelin", "galley", "anchor"):
+        for number in range(6):
+            make_prompt(title=f"Part {number}", text=f"About the {word}.")
+    whole = make_prompt(title="Afloat", text="The anchor and the galley of a zeppelin.")
+    SearchEntry.objects.filter(object_id=whole.pk).update(is_hot=False)
+    vocabulary.rebuild()
+
+    results = found("zeppelin galley anchor")
+
+    assert results.hits[0].object_id == whole.pk
+    assert results.total == 19
+
+
+def test_every_word_of_a_title_is_known_however_large(large, monkeypatch):
+    make_prompt(title="Plagiarism checker", text="Compares paragraphs.")
+    SearchEntry.objects.update(is_hot=False)
+    monkeypatch.setattr(vocabulary, "MOST_READ", 1)
+
+    read = vocabulary.rebuild()
+
+    known = dict(SearchWord.objects.values_list("word", "entries"))
+    assert read == 31
+    assert known["plagiarism"] == 1
+    assert known["letter"] >= 30
 
 
 def test_browsing_counts_everything_however_large(large, few):
