@@ -111,7 +111,7 @@ def test_every_word_of_a_title_is_known_however_large(large, monkeypatch):
 
     known = dict(SearchWord.objects.values_list("word", "entries"))
     assert read == 31
-    assert known["plagiarism"] == 1
+    assert known["plagiarism"] >= 1
     assert known["letter"] >= 30
 
 
