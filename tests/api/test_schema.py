@@ -135,7 +135,7 @@ def one_connection():
 
 
 @pytest.mark.django_db
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_whatever_is_sent_is_answered_as_described(monkeypatch, settings):
     settings.RETEX_ALLOW_CLOCK = True
     monkeypatch.setattr("api.views.monitors.app.send_task", lambda *args, **options: None)
