@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -159,7 +160,8 @@ def test_every_run_ends_once_and_is_paid_once_whatever_is_killed(product, api, v
         # The process and what it has forked, as a machine that loses power would.
         family = psutil.Process(product.numbers()[name])
         for process in [*family.children(recursive=True), family]:
-            process.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                process.send_signal(signal.SIGKILL)
         wait_until(lambda name=name, old=family.pid: product.numbers().get(name) != old, 60)
     for pk in watched:
         patiently(api, "PATCH", f"monitors/{pk}/", {"schedule": "manual"})
