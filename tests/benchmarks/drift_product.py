@@ -27,7 +27,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -268,7 +268,7 @@ class Bench:
             if scenario.change.startswith("fault"):
                 self.vendor("POST", "/control", {"faults": []})
         self.night_seconds = self.processor() - began
-        return draws
+        return [draw for draw in draws if draw.flipped or scenario.change != "flip"]
 
     def _draw(self, scenario: Scenario, before: str) -> Draw:
         self.draws_made += 1
@@ -293,13 +293,7 @@ class Bench:
                 ],
             },
         )
-        flipped = chosen[self.random.randrange(len(chosen))] if scenario.change == "flip" else None
-        return Draw(
-            monitor["id"],
-            model,
-            [case.query for case in chosen],
-            flipped=flipped.query if flipped else "",
-        )
+        return Draw(monitor["id"], model, [case.query for case in chosen])
 
     def _chosen(self, scenario: Scenario, before: str) -> list[Recorded]:
         questions = self.studies[scenario.study]
@@ -318,7 +312,11 @@ class Bench:
         elif scenario.change == "rollout":
             self.vendor("POST", "/control", {"mix": {"snapshot": after, "p": 0.2}})
         elif scenario.change == "flip":
-            flips = [{"match": d.flipped, "snapshot": after} for d in draws]
+            asked = Counter(name for d in draws for name in d.names)
+            for d in draws:  # the server flips a question for all draws, so it must be of one alone
+                own = [name for name in d.names if asked[name] == 1]
+                d.flipped = self.random.choice(own) if own else ""
+            flips = [{"match": d.flipped, "snapshot": after} for d in draws if d.flipped]
             self.vendor("POST", "/control", {"overrides": flips})
         elif scenario.change.startswith("fault:"):
             kind = scenario.change.partition(":")[2]
