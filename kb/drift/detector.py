@@ -158,9 +158,9 @@ def look(
     """Compare tonight's answers with the earlier ones of each case.
 
     ``alpha`` is the smallest chance worth telling apart: it decides how many relabellings are
-    drawn when they cannot all be listed, as far as ``most_cells`` allows. The same arguments give the same result. Never raises on
-    answers: a case without earlier or without new answers is passed over, and where nothing can
-    be compared, or nothing varies, p is 1.
+    drawn when they cannot all be listed, as far as ``most_cells`` allows. The same arguments give
+    the same result. Never raises on answers: a case without earlier or without new answers is
+    passed over, and where nothing can be compared, or nothing varies, p is 1.
     """
     rng = np.random.default_rng(seed)
     reader = reader or Reader()
@@ -177,13 +177,15 @@ def look(
     for (place, _case, _kinds_of_case), table in zip(varying, stack.tables, strict=True):
         alone = _stacked([table], stack.channels)
         statistics = alone.statistics(alone.tables[0].values)
-        chances_of_cases[place] = _combined(statistics, table.chances)[0]
+        ranked = _ranked(statistics, table.chances)
+        chances_of_cases[place] = _least(list(ranked.values()), table.chances)[0]
     joint, chances, is_exact = _joint(stack, alpha, most_cells, rng)
-    p, at_least, tied = _combined(joint, chances)
+    ranked = _ranked(joint, chances)
+    p, tied = _least(list(ranked.values()), chances)
     return Look(
         p=p,
-        p_smooth=(at_least - tied) + float(rng.random()) * tied,
-        channels=_of_channels(joint, chances),
+        p_smooth=(p - tied) + float(rng.random()) * tied,
+        channels=_of_channels(ranked, chances),
         cases=tuple(chances_of_cases),
         smallest_p=smallest if is_exact else float(chances.min()),
         relabellings=len(chances),
@@ -191,12 +193,12 @@ def look(
     )
 
 
-def _of_channels(joint: Mapping[Statistic, Floats], chances: Floats) -> Mapping[Channel, float]:
+def _of_channels(ranked: Mapping[Statistic, Floats], chances: Floats) -> Mapping[Channel, float]:
     """The chance of each channel on its own; of two statistics, that of the lesser chance."""
-    by_channel: dict[Channel, dict[Statistic, Floats]] = {}
-    for name, values in joint.items():
-        by_channel.setdefault(name[0], {})[name] = values
-    return {channel: _combined(parts, chances)[0] for channel, parts in by_channel.items()}
+    by_channel: dict[Channel, list[Floats]] = {}
+    for (channel, _part), ranks in ranked.items():
+        by_channel.setdefault(channel, []).append(ranks)
+    return {channel: _least(parts, chances)[0] for channel, parts in by_channel.items()}
 
 
 def _no_evidence(cases: Sequence[Case], smallest: float, rng: np.random.Generator) -> Look:
@@ -460,25 +462,25 @@ def _tie(values: Floats) -> float:
     return float(values[0]) - SAME * max(1.0, float(np.abs(values).max()))
 
 
-def _combined(
-    statistics: Mapping[Statistic, Floats], chances: Floats
-) -> tuple[float, float, float]:
-    """The chance of so small a least chance: (p, chance of at least as small, of exactly as small).
+def _ranked(statistics: Mapping[Statistic, Floats], chances: Floats) -> dict[Statistic, Floats]:
+    """For each statistic and relabelling the chance of a value as large or larger."""
+    if statistics and len(chances) <= FEW_WAYS:
+        few = _ranks_of_few(np.array(list(statistics.values())), chances)
+        return dict(zip(statistics, few, strict=True))
+    return {name: _ranks(values, chances) for name, values in statistics.items()}
 
-    p is the second one; both are given because a lot is drawn between ties.
+
+def _least(ranked: Sequence[Floats], chances: Floats) -> tuple[float, float]:
+    """The chance that the least of several chances is as small as that seen, and of exactly so small.
+
+    Both are given because a lot is drawn between ties.
     """
-    if not statistics:
-        return 1.0, 1.0, 1.0
-    stacked = np.array(list(statistics.values()))
-    if len(chances) <= FEW_WAYS:
-        ranks = _ranks_of_few(stacked, chances)
-    else:
-        ranks = np.array([_ranks(values, chances) for values in stacked])
-    least: Floats = ranks.min(axis=0)
+    if not ranked:
+        return 1.0, 1.0
+    least: Floats = np.min(ranked, axis=0)
     below = least < least[0] * (1 - SAME)
     tied = np.abs(least - least[0]) <= least[0] * SAME
-    at_least = min(1.0, float(chances[below | tied].sum()))
-    return at_least, at_least, float(chances[tied].sum())
+    return min(1.0, float(chances[below | tied].sum())), float(chances[tied].sum())
 
 
 def _ranks_of_few(stacked: Floats, chances: Floats) -> Floats:

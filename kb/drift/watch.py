@@ -8,7 +8,8 @@ A suspicion never becomes an alarm by the answers that raised it. It is raised b
 - tonight: the answers of one night over all cases,
 - accumulated: several nights that add up (a roll-out to a part of the calls),
 - one case: an answer of a case unlike all it gave before, or three nights unlike the others,
-- the weekly audit: the last week against the first month (a change in many small steps),
+- an audit: the last nights together against all before them, and the last week against the first
+  month (a change in many small steps),
 
 and then decided on answers taken after it, in other sessions, against the earlier ones, those of
 the night that raised it included. That is why the number of false alarms is bounded. (That a change
@@ -24,8 +25,9 @@ answers themselves, for only their order is left to chance. For tonight, u is it
 from it (`sequential.second_level`). For the accumulated evidence, v is proportional to the
 meter, whose sum over all times it is emptied is at most the number of looks
 (`sequential.accumulated`). For one case among n answers, being the most unusual has chance
-at most 1/n, and for its last nights being unlike the others it is the chance found. The weekly audit is an alarm by itself that is
-only looked at again. What is spent on each is a part of what the monitor was given for the year
+at most 1/n, and for its last nights being unlike the others it is the chance found. The weekly audit, and half of
+what the others may spend, is for alarms by themselves that are only looked at again, against what
+was before their nights. What is spent on each is a part of what the monitor was given for the year
 (`sequential.Allowance`), so the expected number of false alarms of the whole library is at most
 the budget of the policy, however many prompts there are and however much they depend on each
 other. Beyond the theorem: how many answers are taken next may depend on the answers themselves,
@@ -493,8 +495,9 @@ def _tested(
     found = state.look(cases, before, after, alpha=max(level / 2, 1e-7))
     # An odd night among few earlier ones makes the usual answers after it look rare: they must be
     # rare without it, too. What asks for more before an alarm costs nothing of the budget.
+    is_without = suspicion.reference_until < suspicion.since
     usual = between(before, 0, suspicion.since - 1)
-    apart = found if single else state.look(cases, usual, after, alpha=FIRST_LEVEL)
+    apart = found if single or is_without else state.look(cases, usual, after, alpha=FIRST_LEVEL)
     # What even a full change could not reach yet is kept for when there are more answers.
     clearest = _clearest(
         [

@@ -80,9 +80,9 @@ MOST_SCORED = 1_500
 common word the others are only counted, and follow by liveliness."""
 ENOUGH_HOT = 200
 """Matches among the hot entries with which the others are not searched: ten pages."""
-MOST_TITLES = 1_000
-"""Cold entries whose title matches that are ranked with the hot ones."""
-TITLED = (("all_in_title", 3_000), ("in_title", MOST_TITLES))
+TITLED = (("all_in_title", 3_000), ("in_title", 1_000))
+"""Cold entries that are ranked with the hot ones for their title, by how much of what was asked for
+stands there: all of it, or TITLE_SHARE."""
 TITLE_SHARE = 0.5
 """Of the weight of the words that a title must hold to be a candidate by it."""
 ENOUGH = 5
@@ -434,18 +434,26 @@ def _ranked(
     values |= {f"way{number}": way for number, way in enumerate(ways)}
     match = " OR ".join(f"e.vector @@ %(way{number})s::tsquery" for number in range(len(ways)))
     near: tuple[str, ...] = ()
+    is_everywhere = not plan.state.is_tiered or (has_words and plan.expected(share) <= MOST_RARE)
     if has_words:
         values["in_title"] = plan.in_title(TITLE_SHARE)
         values["all_in_title"] = plan.in_title(1.0)
-        near = plan.nearest([one for one in NEAR_SHARES if one >= share], MOST_RARE)
+        if not is_everywhere:
+            near = plan.nearest([one for one in NEAR_SHARES if one >= share], MOST_RARE)
     values |= {f"near{number}": way for number, way in enumerate(near)}
     is_near = " OR ".join(f"e.vector @@ %(near{number})s::tsquery" for number in range(len(near)))
+    match = f"({match})" if match else "true"
+    candidates = (
+        _all_candidates(plan, asked, match)
+        if is_everywhere
+        else _candidates_by_tier(plan, asked, match, is_near)
+    )
     sql = f"""
-WITH {_candidates(plan, asked, f"({match})" if match else "true", is_near, share)},
+WITH {candidates},
 found AS MATERIALIZED (
   SELECT e.id, e.kind, e.object_id, e.keys, e.status, e.proven, e.dated, e.heat, {_score(plan)} AS score,
     {_lacks(plan, share)} AS lacks, {asked.flags}
-  FROM {_promising(plan)} e {_ranks(plan, values)}
+  FROM {_promising(plan, has_near=bool(near))} e {_ranks(plan, values)}
 ),
 matching AS MATERIALIZED (SELECT * FROM found WHERE {asked.all_flags})
 {_page(page)}
@@ -462,19 +470,29 @@ UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, N
 _COUNTABLE = "e.id, e.kind, e.object_id, e.keys, e.status, e.is_listed, e.proven, e.dated, e.drift, e.activity, e.active, e.heat, e.language, e.title_key, e.extent, e.vector, e.title_vector"
 
 
-def _candidates(plan: Plan, asked: Asked, match: str, is_near: str, share: float) -> str:
-    """The rows that are ranked, at most some thousands, and whether there are more."""
-    readable = f"{match} AND e.audience && %(tokens)s::varchar[] AND {asked.base}"
-    loose = asked.loose if not plan.groups else "true"
-    if not plan.state.is_tiered or (plan.groups and plan.expected(share) <= MOST_RARE):
-        most = MOST_FOUND if plan.state.is_tiered else MOST_RANKED
-        hot = "" if plan.state.is_tiered else "e.is_hot AND "
-        return f"""
-near AS (SELECT NULL::bigint AS id, false AS is_hot WHERE false),
+def _matching(asked: Asked, match: str) -> str:
+    return f"{match} AND e.audience && %(tokens)s::varchar[] AND {asked.base}"
+
+
+def _loose(plan: Plan, asked: Asked) -> str:
+    return asked.loose if not plan.groups else "true"
+
+
+def _all_candidates(plan: Plan, asked: Asked, match: str) -> str:
+    """The rows that are ranked, looked for in the whole index, and whether there are more."""
+    most = MOST_FOUND if plan.state.is_tiered else MOST_RANKED
+    hot = "" if plan.state.is_tiered else "e.is_hot AND "
+    return f"""
 candidates AS (
-  SELECT {_COUNTABLE} FROM kb_searchentry e WHERE {hot}{readable} AND {loose} LIMIT {most}
+  SELECT {_COUNTABLE} FROM kb_searchentry e
+  WHERE {hot}{_matching(asked, match)} AND {_loose(plan, asked)} LIMIT {most}
 ),
 capped AS (SELECT count(*) / {most} AS entries FROM candidates)"""
+
+
+def _candidates_by_tier(plan: Plan, asked: Asked, match: str, is_near: str) -> str:
+    """The rows that are ranked, some thousands of those that match, and whether there are more."""
+    readable, loose = _matching(asked, match), _loose(plan, asked)
     # Said so that no index serves it: with words, their own index of hot entries is the one to use,
     # and the planner would cross the large one of words with the small one of audiences.
     seen = "(e.audience && %(tokens)s::varchar[])"
@@ -488,15 +506,17 @@ capped AS (SELECT count(*) / {most} AS entries FROM candidates)"""
       WHERE {match})"""
         for name, most in (TITLED if len(plan.wanted) > 1 else TITLED[-1:])
     )
+    near_too = "UNION ALL SELECT id FROM near WHERE NOT is_hot" if is_near else ""
     titles = f"""{titled}
-    UNION ALL SELECT id FROM near WHERE NOT is_hot
+    {near_too}
     UNION ALL (SELECT e.id FROM kb_searchentry e
       WHERE e.title_key = %(named)s AND NOT e.is_hot AND {readable} LIMIT {ENOUGH_HOT})"""
-    near = f"({is_near}) AND {seen} IS TRUE AND {asked.base} AND {asked.row_flags}"
-    return f"""
+    near = f"""
 near AS MATERIALIZED (
-  SELECT e.id, e.is_hot FROM kb_searchentry e WHERE {near if is_near else "false"} LIMIT {MOST_FOUND}
-),
+  SELECT e.id, e.is_hot FROM kb_searchentry e
+  WHERE ({is_near}) AND {seen} IS TRUE AND {asked.base} AND {asked.row_flags} LIMIT {MOST_FOUND}
+),"""
+    return f"""{near if is_near else ""}
 hot AS MATERIALIZED (
   SELECT {_COUNTABLE}, ({asked.row_flags}) AS is_match FROM kb_searchentry e
   WHERE e.is_hot AND {in_hot} AND {loose} LIMIT {MOST_RANKED}
@@ -524,15 +544,18 @@ capped AS (
 )"""
 
 
-def _promising(plan: Plan) -> str:
+def _promising(plan: Plan, *, has_near: bool) -> str:
     """The candidates with their place by title and liveliness: only so many are read in full."""
     if not plan.groups:
         return "(SELECT *, 0 AS place FROM candidates)"
-    # Those near to what was asked and those with a fitting title share the places between them.
-    return """(SELECT *, CASE WHEN EXISTS (SELECT FROM near) THEN 2 ELSE 1 END * least(
-      row_number() OVER (ORDER BY (title_key = %(named)s) DESC, titled DESC, heat DESC),
-      CASE WHEN is_near THEN row_number() OVER (ORDER BY is_near DESC, titled DESC, heat DESC) END
-    ) AS place FROM (SELECT *, id IN (SELECT id FROM near) AS is_near,
+    place = "row_number() OVER (ORDER BY (title_key = %(named)s) DESC, titled DESC, heat DESC)"
+    is_near = ""
+    if has_near:
+        # Those near to what was asked and those with a fitting title share the places between them.
+        is_near = ", id IN (SELECT id FROM near) AS is_near"
+        place = f"""CASE WHEN EXISTS (SELECT FROM near) THEN 2 ELSE 1 END * least({place},
+      CASE WHEN is_near THEN row_number() OVER (ORDER BY is_near DESC, titled DESC, heat DESC) END)"""
+    return f"""(SELECT *, {place} AS place FROM (SELECT *{is_near},
       (title_vector @@ %(in_title)s::tsquery)::int
         + (title_vector @@ %(all_in_title)s::tsquery)::int AS titled FROM candidates) c)"""
 

@@ -28,8 +28,8 @@ import redis
 
 from kb.supervisor import addresses
 from tests.benchmarks import report
-from tests.benchmarks.drift_product import Service, wait
-from tests.stack.product import Product, ended, free_port
+from tests.benchmarks.drift_product import Service, running_product, wait
+from tests.stack.product import Product, free_port
 
 LEAST_AT_ONCE = 500
 """Calls of one process that wait together."""
@@ -107,29 +107,6 @@ def vendor(seconds: float) -> Iterator[Vendor]:
     yield made
 
 
-@contextmanager
-def product() -> Iterator[Product]:
-    """The whole product, empty, allowed to reach the vendor."""
-    folder = tempfile.TemporaryDirectory(prefix="retex-bench-")
-    with folder:
-        made = Product(Path(folder.name) / "var", free_port())
-        made.environment["RETEX_EGRESS_ALLOW"] = "127.0.0.1"
-        made.start()
-        try:
-            yield made
-        finally:
-            ended(made)
-
-
-def api_of(made: Product) -> Service:
-    """The API, as an administrator's program."""
-    made.run("create_user", "kim@company.test", "--name", "Kim", "--role", "admin")
-    words = ["create_token", "kim@company.test", "--name", "bench"]
-    for scope in ("read", "write", "admin"):
-        words += ["--scope", scope]
-    return Service(f"http://127.0.0.1:{made.port}/api/v1/", made.run(*words).stdout.strip())
-
-
 def monitors(api: Service, base_url: str, calls: int) -> list[int]:
     """Monitors with as many test cases together as there shall be calls."""
     prompt = api(
@@ -193,8 +170,11 @@ def watched(made: Product, api: Service, vendor_port: int, until: threading.Even
 
 def measure(calls: int, seconds: float) -> dict[str, Any]:
     """Play it once; figures by name."""
-    with vendor(seconds) as slow, product() as made:
-        api = api_of(made)
+    with (
+        tempfile.TemporaryDirectory(prefix="retex-bench-") as folder,
+        vendor(seconds) as slow,
+        running_product(Path(folder)) as (api, made),
+    ):
         asked = monitors(api, f"http://127.0.0.1:{slow.port}/v1", calls)
         stop, found = threading.Event(), list[Watch]()
         watch = threading.Thread(target=lambda: found.append(watched(made, api, slow.port, stop)))
@@ -216,15 +196,10 @@ def measure(calls: int, seconds: float) -> dict[str, Any]:
             "waiting_together": slow.most,
             "of_one_process": seen.at_once[busiest],
             "megabytes": round(seen.megabytes[busiest], 1),
-            "page_p95_ms": round(1000 * _p95(seen.page_seconds)),
+            "page_p95_ms": round(1000 * report.p95(seen.page_seconds)),
             "page_p50_ms": round(1000 * statistics.median(seen.page_seconds)),
             "other_queue_most": max(seen.other_queue),
         }
-
-
-def _p95(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    return ordered[max(0, round(0.95 * len(ordered)) - 1)]
 
 
 def table(found: Mapping[str, Any]) -> str:

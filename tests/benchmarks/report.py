@@ -16,6 +16,7 @@ from kb.supervisor.addresses import ROOT
 
 DOCS = ROOT / "docs" / "benchmarks.md"
 GIGABYTE = 1024**3
+SLOWEST = 0.95
 
 
 def machine() -> dict[str, Any]:
@@ -37,6 +38,12 @@ def machine_line(about: Mapping[str, Any]) -> str:
         f"{about['system']}, Python {about['python']}, embedded PostgreSQL with its own settings; "
         f"load at the start {about['load']}."
     )
+
+
+def p95(values: Iterable[float]) -> float:
+    """The 95th percentile by nearest rank: a value that was measured."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-SLOWEST * len(ordered) // 1) - 1)]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

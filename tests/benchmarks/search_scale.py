@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,6 @@ MOST_MILLISECONDS = 250.0
 """p95 of any kind at BIG."""
 LEAST_RECALL = 0.97
 """Success@10 at BIG as a share of that without hay."""
-SLOWEST = 0.95
 STAMP, OUTPUT = "bench.json", "measured.json"
 _STEP = 10_000
 """Of the progress bar: what is loaded at once."""
@@ -218,7 +217,7 @@ def _measure(size: int) -> dict[str, Any]:
 def _summary(timings: Timings) -> dict[str, Any]:
     ceiling = median(timings.floor) + median(timings.bare)
     return {
-        name: {"p50": round(median(values), 2), "p95": round(p95(values), 2)}
+        name: {"p50": round(median(values), 2), "p95": round(report.p95(values), 2)}
         for name, values in (
             ("request", timings.request),
             ("floor", timings.floor),
@@ -237,16 +236,10 @@ def _crowded(crowd: Crowd) -> dict[str, Any]:
         "requests": len(crowd.milliseconds),
         "per_second": round(len(crowd.milliseconds) / crowd.seconds, 1),
         "p50": round(median(crowd.milliseconds), 1) if crowd.milliseconds else None,
-        "p95": round(p95(crowd.milliseconds), 1) if crowd.milliseconds else None,
+        "p95": round(report.p95(crowd.milliseconds), 1) if crowd.milliseconds else None,
         "errors": len(crowd.errors),
         "first_errors": crowd.errors[:3],
     }
-
-
-def p95(values: Iterable[float]) -> float:
-    """The 95th percentile by nearest rank: a value that was measured."""
-    ordered = sorted(values)
-    return ordered[max(0, -int(-SLOWEST * len(ordered) // 1) - 1)]
 
 
 # --- promises ----------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def test_there_are_as_many_questions_of_each_kind(real_prompts):
     ("values", "expected"), [([5.0], 5.0), (range(1, 21), 19), (range(1, 101), 95)]
 )
 def test_p95_is_a_measured_value(values, expected):
-    assert search_scale.p95(values) == expected
+    assert report.p95(values) == expected
 
 
 def test_a_section_is_replaced_between_its_marks(tmp_path):

@@ -19,7 +19,6 @@ from kb.llm.paced import traffic
 from kb.llm.queries import Health
 from kb.views.traffic_words import traffic_words
 from tests.factories import (
-    make_admin,
     make_connection,
     make_department,
     make_monitor,
@@ -32,13 +31,6 @@ from tests.pages.reruns import words
 pytestmark = pytest.mark.django_db
 FRAGMENT = {"HX-Request": "true"}
 KEY = "sk-a-long-secret-1234"
-
-
-@pytest.fixture
-def admin(client):
-    person = make_admin(name="Hélène Admin")
-    client.force_login(person)
-    return person
 
 
 @pytest.fixture

@@ -45,11 +45,16 @@ FRAGMENT = {"HX-Request": "true"}
 PAGE = "/connections/graders/"
 
 
-@pytest.fixture
-def admin(client):
-    person = make_admin(name="Hélène Admin")
-    client.force_login(person)
-    return person
+def price(grader, read, written):
+    """What a million tokens cost with the model that judges, in euros."""
+    llm.save_price(
+        connection=grader.target.connection,
+        model=grader.target.model,
+        input_per_million=read,
+        output_per_million=written,
+        currency="EUR",
+        by=make_admin(),
+    )
 
 
 @pytest.fixture
@@ -348,14 +353,7 @@ class TestMonitorsAndRuns:
 
     def test_a_run_tells_what_judging_took(self, client):
         grader = chosen()
-        llm.save_price(
-            connection=grader.target.connection,
-            model=grader.target.model,
-            input_per_million=1_000,
-            output_per_million=1_000,
-            currency="EUR",
-            by=make_admin(),
-        )
+        price(grader, 1_000, 1_000)
         monitor = monitored(1, way=access(judge=Judge("yes")))
 
         page = self.show(client, monitor, monitor.runs.get())
@@ -465,14 +463,7 @@ class TestSettingUp:
 
     def test_what_judging_takes_is_told_before_it_is_saved(self, client, author):
         grader = chosen()
-        llm.save_price(
-            connection=grader.target.connection,
-            model=grader.target.model,
-            input_per_million=10,
-            output_per_million=20,
-            currency="EUR",
-            by=make_admin(),
-        )
+        price(grader, 10, 20)
         prompt = make_prompt(author, title="Primes", text="Is {{ n }} prime?")
         target = make_target()
         client.force_login(author)

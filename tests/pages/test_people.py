@@ -23,13 +23,6 @@ PATHS = ("/people/", "/people/new/", "/people/1/", "/departments/", "/department
 FILED = {"default": {"BACKEND": "django.core.mail.backends.filebased.EmailBackend"}}
 
 
-@pytest.fixture
-def admin(client):
-    person = make_admin(name="Hélène Admin")
-    client.force_login(person)
-    return person
-
-
 def roles_of(person):
     return {
         row.department and row.department.slug: row.role
