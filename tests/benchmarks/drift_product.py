@@ -285,7 +285,7 @@ class Bench:
                 "schedule": "manual",
                 "cases": [
                     {
-                        "name": case.query[:LONGEST_NAME],
+                        "name": _case_name(case.query),
                         "variables": case.values,
                         "assertions": [{"type": "contains", "value": case.expected}],
                     }
@@ -457,7 +457,11 @@ def row_of(scenario: Scenario, draws: Sequence[Draw], seconds: float) -> dict[st
 
 
 def _is_named(draw: Draw) -> bool:
-    return draw.flipped[:LONGEST_NAME] in draw.named[:1]
+    return _case_name(draw.flipped) in draw.named[:1]
+
+
+def _case_name(query: str) -> str:
+    return query[:LONGEST_NAME].strip()  # as the service keeps it
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
