@@ -21,6 +21,7 @@ from accounts.models import User
 from accounts.standing import standing
 from kb.search import counts, vocabulary
 from kb.search.conditions import Asked, asked_of
+from kb.search.copies import stepped_back
 from kb.search.keys import HALF_LIFE_DAYS, SIGNS, facet_of
 from kb.search.models import SearchEntry
 from kb.search.plan import Group, Plan, group_of, look_up, make_plan, outside_title
@@ -94,13 +95,16 @@ SENTENCE = 3
 """Words from which a query is read as a sentence: nobody knows which of its words are written there,
 and in a large library some document has them all by chance."""
 SENTENCE_SHARES = (0.3,)
-NEAR_SHARES = (0.3, 0.45, 0.6, 0.7, 0.85, 1.0)
-"""Where too many entries for all of them to be ranked have the share that is asked for, the least of
-these that few enough have is looked for everywhere as well."""
+NEAR_SHARES = (0.2, 0.25, 0.3, 0.45, 0.6, 0.7, 0.85, 1.0)
+"""In a large index the least of these that few enough entries have is looked for everywhere as well.
+For a sentence it may be less than what is asked for: the larger the index, the more of the weight a
+single rare word has."""
 DEEPEST = 5_000
 """Results one can page through; beyond, words or facets help more than pages."""
 
 EXCERPT_WIDTH = 180
+MOST_COMPARED = 50
+"""Best matches among which near copies step back, a few pages."""
 MOST_VALUES = 60
 """Values of one facet that are counted."""
 
@@ -171,6 +175,11 @@ class _Page:
     def limit(self) -> int:
         """Rows of the page; none beyond the deepest one."""
         return self.size if self.offset < DEEPEST else 0
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether near copies among its rows step back."""
+        return self.sort == "relevance" and self.offset < MOST_COMPARED
 
 
 def search(
@@ -422,24 +431,28 @@ def _ranked(
 
     Documents with that share of the weight of the words are enough.
     """
+    has_words = bool(plan.groups)
+    is_compared = has_words and page.is_compared
     values: dict[str, Any] = asked.values | {
         "tokens": list(tokens),
         "weights": WEIGHTS,
-        "limit": page.limit,
-        "offset": page.offset,
+        "limit": max(MOST_COMPARED, page.offset + page.limit) if is_compared else page.limit,
+        "offset": 0 if is_compared else page.offset,
         "named": title_key(" ".join(w for term in query.terms for w in term.words)),
     }
-    has_words = bool(plan.groups)
     ways = plan.ways(share) if has_words or plan.negated else ()
-    values |= {f"way{number}": way for number, way in enumerate(ways)}
-    match = " OR ".join(f"e.vector @@ %(way{number})s::tsquery" for number in range(len(ways)))
     near: tuple[str, ...] = ()
     is_everywhere = not plan.state.is_tiered or (has_words and plan.expected(share) <= MOST_RARE)
     if has_words:
         values["in_title"] = plan.in_title(TITLE_SHARE)
         values["all_in_title"] = plan.in_title(1.0)
-        if not is_everywhere:
-            near = plan.nearest([one for one in NEAR_SHARES if one >= share], MOST_RARE)
+        if plan.state.is_tiered:
+            least = 0.0 if share in SENTENCE_SHARES else share
+            near = plan.nearest([one for one in NEAR_SHARES if one >= least], MOST_RARE)
+    if is_everywhere:
+        ways, near = tuple(dict.fromkeys(ways + near)), ()
+    values |= {f"way{number}": way for number, way in enumerate(ways)}
+    match = " OR ".join(f"e.vector @@ %(way{number})s::tsquery" for number in range(len(ways)))
     values |= {f"near{number}": way for number, way in enumerate(near)}
     is_near = " OR ".join(f"e.vector @@ %(near{number})s::tsquery" for number in range(len(near)))
     match = f"({match})" if match else "true"
@@ -464,7 +477,10 @@ UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, N
 """
     cursor.execute(sql, values)
     marked = _marked(plan, query)
-    return _results(cursor.fetchall(), asked, tokens, page, marked, is_counted=not has_words)
+    named = values["named"] if is_compared else ""
+    return _results(
+        cursor.fetchall(), asked, tokens, page, marked, named, is_counted=not has_words
+    )
 
 
 _COUNTABLE = "e.id, e.kind, e.object_id, e.keys, e.status, e.is_listed, e.proven, e.dated, e.drift, e.activity, e.active, e.heat, e.language, e.title_key, e.extent, e.vector, e.title_vector"
@@ -575,7 +591,7 @@ def _ranks(plan: Plan, values: dict[str, Any]) -> str:
             for dictionary, name in kin.items():
                 values[name] = group.kin.get(dictionary) or group.ranked["plain"]  # type: ignore[call-overload]
             related = f"ts_rank(%(weights)s::real[], d.words, {_in_language(kin)})"
-            rank = f"greatest({rank}, {related} * {SYNONYM_WEIGHT})"
+            columns.append(f"coalesce({related}, 0) / {ONE_MATCH} AS k{number}")
         body = {"fr": f"bfr{number}", "en": f"ben{number}", "plain": f"bplain{number}"}
         for dictionary, name in body.items():
             values[name] = outside_title(values[names[dictionary]])
@@ -610,9 +626,22 @@ def _insisted_upon(plan: Plan) -> list[int]:
 
 def _share_found(plan: Plan) -> str:
     """How much of the weight of the wanted words a candidate has, from 0 to 1."""
-    weights = {number: plan.ranking[number].weight for number in _insisted_upon(plan)}
-    found = " + ".join(f"{weight:.4f} * (r.r{n} > 0)::int" for n, weight in weights.items())
-    return f"(({found}) / {sum(weights.values()):.4f})"
+    wanted = {number: plan.ranking[number] for number in _insisted_upon(plan)}
+    found = " + ".join(_found(number, group) for number, group in wanted.items())
+    return f"(({found}) / {sum(group.weight for group in wanted.values()):.4f})"
+
+
+def _found(number: int, group: Group) -> str:
+    """The weight of a word that stands there, or of what means the same."""
+    own = f"{group.weight:.4f} * (r.r{number} > 0)::int"
+    return f"greatest({own}, {group.kin_weight:.4f} * (r.k{number} > 0)::int)" if group.kin else own
+
+
+def _rank(number: int, group: Group) -> str:
+    """The rank of a word times its weight."""
+    own = f"{group.weight:.4f} * r.r{number}"
+    kin = f"{group.kin_weight * SYNONYM_WEIGHT:.4f} * r.k{number}"
+    return f"greatest({own}, {kin})" if group.kin else own
 
 
 def _score(plan: Plan) -> str:
@@ -620,7 +649,7 @@ def _score(plan: Plan) -> str:
         return "e.heat"
     groups, wanted = plan.ranking, _insisted_upon(plan)
     total = sum(group.weight for group in groups)
-    rank = " + ".join(f"{g.weight:.4f} * r.r{n}" for n, g in enumerate(groups))
+    rank = " + ".join(_rank(number, group) for number, group in enumerate(groups))
     title = " + ".join(f"{g.weight:.4f} * r.t{n}" for n, g in enumerate(groups))
     in_title = " + ".join(f"r.t{n}" for n in wanted)
     least_in_title = ", ".join(f"r.t{n}" for n in wanted)
@@ -643,7 +672,11 @@ def _lacks(plan: Plan, share: float) -> str:
     """Whether a candidate is without one of the wanted words, as far as its words were weighed."""
     if share >= 1 or not plan.groups:
         return "false"
-    return f"(e.place <= {MOST_SCORED} AND {_share_found(plan)} < 0.9999)"
+    missing = (
+        f"r.r{number} = 0{f' AND r.k{number} = 0' if plan.ranking[number].kin else ''}"
+        for number in _insisted_upon(plan)
+    )
+    return f"(e.place <= {MOST_SCORED} AND ({' OR '.join(missing)}))"
 
 
 _ORDER = {
@@ -699,9 +732,11 @@ def _results(
     tokens: Sequence[str],
     page: _Page,
     marked: Sequence[str],
+    named: str,
     *,
     is_counted: bool,
 ) -> Results:
+    """Of rows from the first on when there is a name to know an exact title by, else of the page."""
     hits: list[tuple[int, Sequence[Any]]] = []
     facets: list[tuple[str, str, int]] = []
     kinds, told = dict.fromkeys(KINDS, 0), dict[str, int]()
@@ -719,8 +754,11 @@ def _results(
         # Without its one condition everything is left, which is counted already.
         own = _counted_facets(counts.read(tokens, asked.kinds), asked.kinds)
         counted[asked.only_facet] = own[asked.only_facet]
+    shown = [row for _place, row in sorted(hits, key=lambda hit: hit[0])]
+    if named:
+        shown = _apart(shown, named)[page.offset : page.offset + page.limit]
     return Results(
-        hits=[_hit(row, marked) for _place, row in sorted(hits, key=lambda h: h[0])],
+        hits=[_hit(row, marked) for row in shown],
         total=told["total"],
         facets=counted,
         total_is_capped=bool(told["capped"]),
@@ -728,6 +766,14 @@ def _results(
         is_relaxed=bool(told["lacks"]),
         last_page=_last_page(told["total"], page.size),
     )
+
+
+def _apart(rows: Sequence[Sequence[Any]], named: str) -> list[Sequence[Any]]:
+    """The rows with near copies further back, but for those whose title was asked for."""
+    best, others = rows[:MOST_COMPARED], rows[MOST_COMPARED:]
+    order = stepped_back([text for _kind, _id, _slug, _title, text, *_more in best])
+    order.sort(key=lambda place: title_key(best[place][3]) != named)
+    return [*(best[place] for place in order), *others]
 
 
 def _last_page(total: int, size: int) -> int:

@@ -67,6 +67,8 @@ class Group:
     """The same of its synonyms."""
     kin_entries: int = 0
     """In about how many entries one of them stands."""
+    kin_weight: float = 1.0
+    """Of the group where only a synonym is found: no more than so common a word tells."""
 
     @property
     def root(self) -> str:
@@ -139,13 +141,19 @@ class Plan:
         return sum(one(groups) for groups in _sets(self.wanted, share))
 
     def nearest(self, shares: Sequence[float], most: int) -> tuple[str, ...]:
-        """Ways to have the least of these shares that about `most` entries have, without synonyms if
-        need be; none when even all words are in more."""
-        for plan in (self, self.exact()):
-            for share in shares:
-                if plan.expected(share) <= most:
-                    return plan.ways(share)
-        return ()
+        """Ways to have the least of these shares that no more than about `most` entries have.
+
+        First of the words themselves, then, as far as there is room, of what means the same as well;
+        none when even all words are in more.
+        """
+        found: tuple[str, ...] = ()
+        room: float = most
+        for plan in (self.exact(), self):
+            share = next((one for one in shares if plan.expected(one) <= room), None)
+            if share is not None:
+                found += plan.ways(share)
+                room -= plan.expected(share)
+        return tuple(dict.fromkeys(found))
 
     def in_title(self, share: float) -> str:
         """At least this share of the weight."""
@@ -336,9 +344,12 @@ def _is_optional(word: Word, known: Mapping[str, Lexemes]) -> bool:
 
 def _weighed(group: Group, state: State) -> Group:
     """With its weight: how much finding it tells, like the inverse document frequency of BM25."""
-    total = max(state.entries, group.entries)
-    weight = LEAST_WEIGHT + math.log((total + 2) / (max(group.entries, 1) + 1))
-    return replace(group, weight=weight * (OPTIONAL_WEIGHT if group.is_optional else 1.0))
+    part = OPTIONAL_WEIGHT if group.is_optional else 1.0
+    weight, kin_weight = (
+        part * (LEAST_WEIGHT + math.log((max(state.entries, found) + 2) / (max(found, 1) + 1)))
+        for found in (group.entries, group.kin_entries)
+    )
+    return replace(group, weight=weight, kin_weight=min(weight, kin_weight))
 
 
 def _widened(group: Group, *, is_last: bool) -> Group:

@@ -6,7 +6,7 @@ from kb.community import actions as community
 from kb.search import engine, index
 from kb.search.engine import Correction
 from kb.search.query import parse
-from tests.factories import NOW, make_department, make_person, make_prompt, make_report, make_tool
+from tests.factories import NOW, later, make_department, make_person, make_prompt, make_report, make_tool
 
 pytestmark = pytest.mark.django_db
 
@@ -201,3 +201,55 @@ def test_a_tool_is_found_by_its_name_as_a_word(reader):
     make_prompt(title="Contract", tools=[make_tool("le-chat", name="Le Chat")])
 
     assert slugs("le chat contract", reader) == ["contract"]
+
+
+def _copies(*titles):
+    return [make_prompt(title=title, text=COPIED, now=later(days=n)) for n, title in enumerate(titles)]
+
+
+COPIED = "Read the lease from end to end. List every date it names. Say who has to act by then."
+
+
+def test_near_copies_step_back_behind_what_differs(reader):
+    make_prompt(title="Something on a lease", text="Write to the landlord about the heating.")
+    _copies("Lease", "Lease for the shop", "Lease for the office")
+
+    assert slugs("lease", reader)[:2] == ["lease", "something-on-a-lease"]
+
+
+def test_a_copy_whose_title_was_typed_steps_back_behind_nothing(reader):
+    make_prompt(title="Something on a lease", text="Write to the landlord about the heating.")
+    first, second, third = _copies("Lease", "Lease", "Lease for the shop")
+
+    found = slugs("lease", reader)
+
+    assert (set(found[:2]), found[2:]) == (
+        {first.slug, second.slug},
+        ["something-on-a-lease", third.slug],
+    )
+
+
+def test_pages_hold_each_result_once_wherever_near_copies_stand(reader, monkeypatch):
+    monkeypatch.setattr(engine, "MOST_COMPARED", 5)
+    made = _copies(*(f"Lease {number}" for number in range(4)))
+    made += [
+        make_prompt(title=f"Lease of object {n}", text=f"Ask {n} about it.") for n in range(5)
+    ]
+
+    pages = [slugs("lease", reader, page=number, page_size=2) for number in range(1, 6)]
+
+    assert sorted(slug for page in pages for slug in page) == sorted(one.slug for one in made)
+    assert [slug for page in pages for slug in page] == slugs("lease", reader, page_size=50)
+
+
+def test_a_common_synonym_weighs_less_than_a_rare_word_itself(reader):
+    for number in range(12):
+        make_prompt(title=f"Newsletter {number}", text="Write the email that bids subscribers welcome.")
+    make_prompt(title="Formal notice", text="The courriel arrived and is to be answered.")
+    make_prompt(title="Boiler", text="The heating is cold.")
+    index.settle()
+
+    found = slugs("courriel subscribers welcome heating", reader)
+
+    # "email" means the same as "courriel", but it is everywhere.
+    assert {found[0], found[1]} == {"boiler", "formal-notice"}
