@@ -65,6 +65,8 @@ SAME = 1e-9
 FAINT = 1e-5
 """A direction of variation shorter than this (vectors have length 1) is rounding: brought to length
 1 it would count as much as what the texts say. One other character makes a thousand times more."""
+MOST_AT_ONCE = 2_000_000
+"""Numbers held for the distances of one case: 16 MB."""
 FEW_WAYS = 64
 ROWS_AT_ONCE = 20_000
 
@@ -154,31 +156,23 @@ def look(
     alpha: float = 1e-5,
     most_cells: int = MOST_CELLS,
     reader: Reader | None = None,
+    with_cases: bool = True,
 ) -> Look:
     """Compare tonight's answers with the earlier ones of each case.
 
     ``alpha`` is the smallest chance worth telling apart: it decides how many relabellings are
     drawn when they cannot all be listed, as far as ``most_cells`` allows. The same arguments give
     the same result. Never raises on answers: a case without earlier or without new answers is
-    passed over, and where nothing can be compared, or nothing varies, p is 1.
+    passed over, and where nothing can be compared, or nothing varies, p is 1. Without
+    ``with_cases`` the chances of single cases are not worked out and all 1.
     """
     rng = np.random.default_rng(seed)
-    reader = reader or Reader()
-    used = [(place, case) for place, case in enumerate(cases) if 0 < case.fresh < len(case.texts)]
-    varying = [(place, case, kinds) for place, case in used if (kinds := _kinds(case)).varies]
-    chances_of_cases = [1.0] * len(cases)
+    used = _comparable(cases)
     smallest = math.prod(1 / math.comb(len(case.texts), case.fresh) for _place, case in used)
-    if not varying:
-        return _no_evidence(cases, smallest, rng)
-    most = _ways_of_a_case(len(varying), alpha)
-    stack = _stacked(*_tables(varying, most, reader, rng))
-    if stack.width == 0:  # they differ in what moves nothing: an answer that was not judged
-        return _no_evidence(cases, smallest, rng)
-    for (place, _case, _kinds_of_case), table in zip(varying, stack.tables, strict=True):
-        alone = _stacked([table], stack.channels)
-        statistics = alone.statistics(alone.tables[0].values)
-        ranked = _ranked(statistics, table.chances)
-        chances_of_cases[place] = _least(list(ranked.values()), table.chances)[0]
+    places, stack = _read(used, alpha, reader or Reader(), rng)
+    if stack is None:
+        chance = float(rng.random())
+        return Look(1.0, chance, {}, (1.0,) * len(cases), smallest, 1, True)
     joint, chances, is_exact = _joint(stack, alpha, most_cells, rng)
     ranked = _ranked(joint, chances)
     p, tied = _least(list(ranked.values()), chances)
@@ -186,11 +180,50 @@ def look(
         p=p,
         p_smooth=(p - tied) + float(rng.random()) * tied,
         channels=_of_channels(ranked, chances),
-        cases=tuple(chances_of_cases),
+        cases=_chances_of_cases(len(cases), places if with_cases else (), stack),
         smallest_p=smallest if is_exact else float(chances.min()),
         relabellings=len(chances),
         is_exact=is_exact,
     )
+
+
+def look_at_cases(
+    cases: Sequence[Case], *, seed: int, alpha: float = 1e-5, reader: Reader | None = None
+) -> tuple[float, ...]:
+    """The chances of single cases alone, as in ``Look.cases``. Arguments as in `look`."""
+    rng = np.random.default_rng(seed)
+    places, stack = _read(_comparable(cases), alpha, reader or Reader(), rng)
+    return _chances_of_cases(len(cases), places, stack)
+
+
+def _comparable(cases: Sequence[Case]) -> list[tuple[int, Case]]:
+    """Those with answers on both sides, with their places."""
+    return [(place, case) for place, case in enumerate(cases) if 0 < case.fresh < len(case.texts)]
+
+
+def _read(
+    used: Sequence[tuple[int, Case]], alpha: float, reader: Reader, rng: np.random.Generator
+) -> tuple[Sequence[int], _Stack | None]:
+    """The places of the cases that vary, and their tables; no tables when nothing moves."""
+    varying = [(place, case, kinds) for place, case in used if (kinds := _kinds(case)).varies]
+    if not varying:
+        return (), None
+    stack = _stacked(*_tables(varying, _ways_of_a_case(len(varying), alpha), reader, rng))
+    if stack.width == 0:  # they differ in what moves nothing: an answer that was not judged
+        return (), None
+    return [place for place, _case, _kinds_of_case in varying], stack
+
+
+def _chances_of_cases(
+    number: int, places: Sequence[int], stack: _Stack | None
+) -> tuple[float, ...]:
+    """For each case the chance of its own answers; 1 where it was not compared."""
+    found = [1.0] * number
+    for place, table in zip(places, stack.tables if stack and places else (), strict=True):
+        alone = _stacked([table], stack.channels)  # type: ignore[union-attr]
+        ranked = _ranked(alone.statistics(alone.tables[0].values), table.chances)
+        found[place] = _least(list(ranked.values()), table.chances)[0]
+    return tuple(found)
 
 
 def _of_channels(ranked: Mapping[Statistic, Floats], chances: Floats) -> Mapping[Channel, float]:
@@ -199,10 +232,6 @@ def _of_channels(ranked: Mapping[Statistic, Floats], chances: Floats) -> Mapping
     for (channel, _part), ranks in ranked.items():
         by_channel.setdefault(channel, []).append(ranks)
     return {channel: _least(parts, chances)[0] for channel, parts in by_channel.items()}
-
-
-def _no_evidence(cases: Sequence[Case], smallest: float, rng: np.random.Generator) -> Look:
-    return Look(1.0, float(rng.random()), {}, (1.0,) * len(cases), smallest, 1, True)
 
 
 # --- one case ---------------------------------------------------------------------------------
@@ -379,11 +408,13 @@ def _values(listed: Ways, kinds: _Kinds, seen: _Measured, judged: Floats, places
 def _to_nearest(old: Floats, distance: Floats) -> Floats:
     """For each way and kind the distance to the nearest kind that was given earlier."""
     was_given = old > 0
-    found = np.empty_like(old)
-    for kind, row in enumerate(distance):
-        order = np.argsort(row, kind="stable")
-        nearest = order[np.argmax(was_given[:, order], axis=1)]
-        found[:, kind] = row[nearest]
+    found = np.zeros_like(old)  # a kind that was given is its own nearest
+    ways_, kinds = np.nonzero(~was_given)
+    rows = max(1, MOST_AT_ONCE // old.shape[1])
+    for begin in range(0, len(ways_), rows):
+        way, kind = ways_[begin : begin + rows], kinds[begin : begin + rows]
+        reach = np.where(was_given[way], distance[kind], np.inf)
+        found[way, kind] = reach.min(axis=1)
     return found
 
 

@@ -9,7 +9,7 @@ thousands, and small chances are found exactly instead of by drawing lots.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ def ways(
     fresh = sum(seen)
     observed = np.array([seen], np.int64)
     if _number_of_ways(counts, fresh, most) <= most:
-        listed = np.array(list(_listed(counts, fresh)), np.int64).reshape(-1, len(counts))
+        listed = _listed(counts, fresh)
         first = int(np.flatnonzero((listed == observed).all(axis=1))[0])
         listed[[0, first]] = listed[[first, 0]]
         return Ways(listed, _chances(listed, counts, fresh), is_exact=True)
@@ -57,6 +57,8 @@ def ways(
 
 def _number_of_ways(counts: Sequence[int], fresh: int, most: int) -> int:
     """How many ways there are, counted up to ``most + 1``."""
+    if math.comb(len(counts), fresh) > most:  # those alone that take no kind twice
+        return most + 1
     reaching = [1] + [0] * fresh
     for count in counts:
         reaching = [
@@ -66,24 +68,27 @@ def _number_of_ways(counts: Sequence[int], fresh: int, most: int) -> int:
     return reaching[fresh]
 
 
-def _listed(counts: Sequence[int], fresh: int) -> Iterator[tuple[int, ...]]:
-    if not counts:
-        if fresh == 0:
-            yield ()
-        return
-    rest = sum(counts[1:])
-    for here in range(max(0, fresh - rest), min(counts[0], fresh) + 1):
-        for others in _listed(counts[1:], fresh - here):
-            yield (here, *others)
+def _listed(counts: Sequence[int], fresh: int) -> NDArray[np.int64]:
+    """All ways, int[ways, kinds], in lexical order."""
+    listed = np.empty((1, 0), np.int64)
+    missing = np.array([fresh])
+    rest = sum(counts)
+    for count in counts:
+        rest -= count
+        least = np.maximum(0, missing - rest)
+        choices = np.minimum(count, missing) - least + 1
+        rows = np.repeat(np.arange(len(listed)), choices)
+        begins = np.cumsum(choices) - choices
+        here = np.arange(len(rows)) - begins[rows] + least[rows]
+        listed = np.column_stack([listed[rows], here])
+        missing = missing[rows] - here
+    return listed
 
 
 def _chances(listed: NDArray[np.int64], counts: Sequence[int], fresh: int) -> NDArray[np.float64]:
     """Multivariate hypergeometric chances; integers are divided last, so each is exact."""
-    whole = math.comb(sum(counts), fresh)
-    return np.array(
-        [
-            math.prod(math.comb(count, here) for count, here in zip(counts, row, strict=True))
-            / whole
-            for row in listed.tolist()
-        ]
-    )
+    favourable = np.full(len(listed), 1, dtype=object)
+    for count, here in zip(counts, listed.T, strict=True):
+        combinations = [math.comb(count, one) for one in range(min(count, fresh) + 1)]
+        favourable *= np.array(combinations, dtype=object)[here]
+    return (favourable / math.comb(sum(counts), fresh)).astype(np.float64)

@@ -44,7 +44,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from kb.drift.answers import Sample, is_odd, passed
-from kb.drift.detector import MOST_CELLS, Channel, Look, look
+from kb.drift.detector import MOST_CELLS, Channel, Look, look, look_at_cases
 from kb.drift.reading import Reader
 from kb.drift.sequential import SMALLEST_P, Allowance, accumulated, second_level
 from kb.drift.severity import Direction, Effect, effect
@@ -412,6 +412,8 @@ class _Session:
         new: Pool,
         alpha: float,
         most_cells: int = MOST_CELLS,
+        *,
+        with_cases: bool = False,
     ) -> Look:
         return look(
             comparison(cases, earlier, new),
@@ -419,7 +421,16 @@ class _Session:
             alpha=alpha,
             most_cells=most_cells,
             reader=self.reader,
+            with_cases=with_cases,
         )
+
+    def look_at_cases(
+        self, cases: Sequence[int], earlier: Pool, new: Pool, alpha: float
+    ) -> dict[int, float]:
+        """The chance of each case on its own."""
+        compared_ = comparison(cases, earlier, new)
+        found = look_at_cases(compared_, seed=self.seed, alpha=alpha, reader=self.reader)
+        return dict(zip(cases, found, strict=True))
 
     def wanted(self) -> Wanted:
         return _wanted(self.memory, self.cases, self.all)
@@ -587,7 +598,8 @@ def _look(state: _Session) -> Look:
     ready = [case for case in state.ready() if case not in asked_more]
     number = memory.looks + 1
     allowed = policy.allowance("tonight").at(number)
-    found = state.look(ready, state.earlier, state.new, alpha=max(allowed / 4, 1e-6))
+    alpha = max(allowed / 4, 1e-6)
+    found = state.look(ready, state.earlier, state.new, alpha, with_cases=True)
     chances = dict(zip(ready, found.cases, strict=True))
     single = {case: p for case, p in chances.items() if len(state.new[case]) == 1}
     raised = _tonight(state, found, number) or _accumulated(state, found, number)
@@ -687,19 +699,32 @@ def _audit(state: _Session, cases: Sequence[int], number: int) -> Suspicion | No
     return best
 
 
+@dataclass(frozen=True, slots=True)
+class _Audited:
+    """How unusual some nights together are, and what was compared."""
+
+    p: float
+    before: Pool
+    after: Pool
+    alpha: float
+
+
 def _audited(
     state: _Session, cases: Sequence[int], until: int, begin: int, *, alpha: float
-) -> Look:
+) -> _Audited:
     """The sessions since ``begin`` against those up to ``until``."""
     before = between(state.all, state.memory.epoch_from, until)
     after = between(state.all, begin, state.number)
-    return state.look(cases, before, after, alpha=max(alpha, 1e-6), most_cells=AUDIT_CELLS)
+    alpha = max(alpha, 1e-6)
+    found = state.look(cases, before, after, alpha, AUDIT_CELLS)
+    return _Audited(found.p, before, after, alpha)
 
 
 def _of_audit(
-    state: _Session, found: Look, cases: Sequence[int], level: float, *, until: int
+    state: _Session, found: _Audited, cases: Sequence[int], level: float, *, until: int
 ) -> Suspicion:
-    p_of_case, case = min(zip(found.cases, cases, strict=True))
+    alone = state.look_at_cases(cases, found.before, found.after, found.alpha)
+    p_of_case, case = min((p, case) for case, p in alone.items())
     is_one_case = (
         state.policy.heeds_single_cases
         and len(cases) > 1
@@ -762,9 +787,9 @@ def _lasting(state: _Session, cases: Sequence[int], window: int, allowed: float)
     usable = [case for case in cases if len(state.all[case]) >= window + LEAST_BEFORE_WINDOW]
     before = {case: state.all[case][:-window] for case in usable}
     after = {case: state.all[case][-window:] for case in usable}
-    found = state.look(usable, before, after, alpha=WINDOW_LEVEL)
+    found = state.look_at_cases(usable, before, after, alpha=WINDOW_LEVEL)
     raised = []
-    for case, p in zip(usable, found.cases, strict=True):
+    for case, p in found.items():
         rarest = 1.0 / math.comb(compared(len(before[case])) + window, window)
         level = second_level(
             p,

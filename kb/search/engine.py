@@ -478,9 +478,7 @@ UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, N
     cursor.execute(sql, values)
     marked = _marked(plan, query)
     named = values["named"] if is_compared else ""
-    return _results(
-        cursor.fetchall(), asked, tokens, page, marked, named, is_counted=not has_words
-    )
+    return _results(cursor.fetchall(), asked, tokens, page, marked, named, is_counted=not has_words)
 
 
 _COUNTABLE = "e.id, e.kind, e.object_id, e.keys, e.status, e.is_listed, e.proven, e.dated, e.drift, e.activity, e.active, e.heat, e.language, e.title_key, e.extent, e.vector, e.title_vector"

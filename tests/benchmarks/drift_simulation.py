@@ -333,9 +333,13 @@ def flips(pairs: Pairs, draws: int) -> Iterator[Row]:
         )
 
 
-def unchanged(pairs: Pairs, nights: int, length: int) -> Iterator[Row]:
-    for cases, noise in itertools.product((5, 10, 20), ALL):
-        played = alarms = notices = calls = seed = 0
+def unchanged(
+    pairs: Pairs, nights: int, length: int, sizes: Sequence[int], seed: int
+) -> Iterator[Row]:
+    first = seed
+    for cases, noise in itertools.product(sizes, ALL):
+        played = alarms = notices = calls = 0
+        seed = first
         began = time.process_time()
         while played < nights:
             version = pairs[seed % len(pairs)][seed // len(pairs) % 2]
@@ -391,6 +395,10 @@ def main() -> None:
     parser.add_argument("--nights", type=int, default=2_000, help="unchanged nights of each kind")
     parser.add_argument("--length", type=int, default=60, help="nights of one unchanged monitor")
     parser.add_argument(
+        "--cases", type=int, nargs="+", default=(5, 10, 20), help="of unchanged monitors"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first unchanged monitor")
+    parser.add_argument(
         "--only", choices=("switch", "rollout", "flip", "unchanged", "speed"), action="append"
     )
     parser.add_argument(
@@ -415,7 +423,8 @@ def main() -> None:
     if "unchanged" in chosen:
         heads = ("cases", "noise", "nights", "alarms", "notices", "calls", "ms a night")
         title = f"Nothing changes, {options.length} nights each"
-        found = table(title, heads, unchanged(pairs, options.nights, options.length))
+        rows = unchanged(pairs, options.nights, options.length, options.cases, options.seed)
+        found = table(title, heads, rows)
         if options.write_docs:
             report.write_section("drift-unchanged", f"{about}\n\n{title}.\n\n{found}")
     if "switch" in chosen:

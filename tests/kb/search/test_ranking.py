@@ -6,7 +6,15 @@ from kb.community import actions as community
 from kb.search import engine, index
 from kb.search.engine import Correction
 from kb.search.query import parse
-from tests.factories import NOW, later, make_department, make_person, make_prompt, make_report, make_tool
+from tests.factories import (
+    NOW,
+    later,
+    make_department,
+    make_person,
+    make_prompt,
+    make_report,
+    make_tool,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -204,7 +212,9 @@ def test_a_tool_is_found_by_its_name_as_a_word(reader):
 
 
 def _copies(*titles):
-    return [make_prompt(title=title, text=COPIED, now=later(days=n)) for n, title in enumerate(titles)]
+    return [
+        make_prompt(title=title, text=COPIED, now=later(days=n)) for n, title in enumerate(titles)
+    ]
 
 
 COPIED = "Read the lease from end to end. List every date it names. Say who has to act by then."
@@ -232,9 +242,7 @@ def test_a_copy_whose_title_was_typed_steps_back_behind_nothing(reader):
 def test_pages_hold_each_result_once_wherever_near_copies_stand(reader, monkeypatch):
     monkeypatch.setattr(engine, "MOST_COMPARED", 5)
     made = _copies(*(f"Lease {number}" for number in range(4)))
-    made += [
-        make_prompt(title=f"Lease of object {n}", text=f"Ask {n} about it.") for n in range(5)
-    ]
+    made += [make_prompt(title=f"Lease of object {n}", text=f"Ask {n} about it.") for n in range(5)]
 
     pages = [slugs("lease", reader, page=number, page_size=2) for number in range(1, 6)]
 
@@ -244,7 +252,9 @@ def test_pages_hold_each_result_once_wherever_near_copies_stand(reader, monkeypa
 
 def test_a_common_synonym_weighs_less_than_a_rare_word_itself(reader):
     for number in range(12):
-        make_prompt(title=f"Newsletter {number}", text="Write the email that bids subscribers welcome.")
+        make_prompt(
+            title=f"Newsletter {number}", text="Write the email that bids subscribers welcome."
+        )
     make_prompt(title="Formal notice", text="The courriel arrived and is to be answered.")
     make_prompt(title="Boiler", text="The heating is cold.")
     index.settle()
