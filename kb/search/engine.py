@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Literal
 
 from django.contrib.auth.models import AnonymousUser
@@ -770,7 +771,9 @@ def _apart(rows: Sequence[Sequence[Any]], named: str) -> list[Sequence[Any]]:
     """The rows with near copies further back, but for those whose title was asked for."""
     best, others = rows[:MOST_COMPARED], rows[MOST_COMPARED:]
     order = stepped_back([text for _kind, _id, _slug, _title, text, *_more in best])
-    order.sort(key=lambda place: title_key(best[place][3]) != named)
+    asked_for = takewhile(lambda row: title_key(row[3]) == named, best)  # they rank first
+    exact = sum(1 for _row in asked_for)
+    order.sort(key=lambda place: place >= exact)
     return [*(best[place] for place in order), *others]
 
 

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 LONGEST_WORD = 80
@@ -90,12 +91,11 @@ def fold_with_offsets(text: str) -> tuple[str, Sequence[int]]:
 
     One more offset closes the list: the stretch `folded[a:b]` is `text[offsets[a]:offsets[b]]`.
     """
+    if all(len(_FOLDINGS[ord(sign)]) == 1 for sign in set(text)):
+        return fold(text), range(len(text) + 1)
     parts = [_FOLDINGS[ord(sign)] for sign in text]
-    folded = "".join(parts)
-    if len(folded) == len(text) and all(parts):
-        return folded, range(len(text) + 1)
     offsets = [index for index, part in enumerate(parts) for _sign in part]
-    return folded, [*offsets, len(text)]
+    return "".join(parts), [*offsets, len(text)]
 
 
 # --- Words and compounds -----------------------------------------------------------------------
@@ -295,6 +295,7 @@ def _number_of(word: str, wanted: Sequence[str], stems: Sequence[str]) -> int | 
     return None
 
 
+@lru_cache(maxsize=20_000)
 def _stem(word: str) -> str:
     """`word` without its plural and one ending, while four letters stay."""
     for suffixes in (("s", "x"), _SUFFIXES):
