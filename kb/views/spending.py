@@ -27,11 +27,37 @@ from kb.views.people import signed_in
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: whose calls, how many, and what they cost; `cost` '' when unknown."""
+    """A line of a table: whose calls, how many, and what they cost.
+
+    `sums` is one for each currency, dearest first; `cost` is '' when none of the calls has a price.
+    """
 
     name: str
-    sums: queries.ExpenseSum
-    cost: str
+    sums: Sequence[queries.ExpenseSum]
+
+    @property
+    def calls(self) -> int:
+        return sum(one.calls for one in self.sums)
+
+    @property
+    def unknown_calls(self) -> int:
+        return sum(one.unknown_calls for one in self.sums)
+
+    @property
+    def input_tokens(self) -> int:
+        return sum(one.input_tokens for one in self.sums)
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(one.output_tokens for one in self.sums)
+
+    @property
+    def cost(self) -> str:
+        return " + ".join(words.money(one.cost, one.currency) for one in self.sums if one.currency)
+
+    @property
+    def calls_without_price(self) -> int:
+        return sum(one.calls for one in self.sums if not one.currency)
 
 
 @dataclass(frozen=True)
@@ -45,7 +71,7 @@ class Table:
 
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
-    """One month; `?format=csv` gives exactly the tables that are drawn."""
+    """One month; `?format=csv` gives the tables that are drawn, a row for each currency."""
     person = signed_in(request)
     return _page(request, person)
 
@@ -106,13 +132,12 @@ def _month(text: str, today: date) -> date:
 
 def _lines(sums: Sequence[queries.ExpenseSum], key: str) -> list[Line]:
     names = _names(key)
+    groups: dict[object, list[queries.ExpenseSum]] = {}
+    for one in sums:
+        groups.setdefault(one.group, []).append(one)
     return [
-        Line(
-            name=str(one.group) if key == "model" else names.get(one.group, _("no longer there")),
-            sums=one,
-            cost=words.money(one.cost, one.currency) if one.currency else "",
-        )
-        for one in sums
+        Line(str(group) if key == "model" else names.get(group, _("no longer there")), members)
+        for group, members in groups.items()
     ]
 
 
@@ -134,21 +159,21 @@ def _export(begin: date, tables: Sequence[Table]) -> HttpResponse:
     rows: list[list[Cell]] = []
     for table in tables:
         for line in table.lines:
-            one = line.sums
-            cost = str(one.cost).replace(".", ",") if is_french else str(one.cost)
-            rows.append(
-                [
-                    f"{begin:%Y-%m}",
-                    table.title,
-                    line.name,
-                    one.calls,
-                    one.unknown_calls,
-                    one.input_tokens,
-                    one.output_tokens,
-                    cost if one.currency else None,
-                    one.currency,
-                ]
-            )
+            for one in line.sums:
+                cost = str(one.cost).replace(".", ",") if is_french else str(one.cost)
+                rows.append(
+                    [
+                        f"{begin:%Y-%m}",
+                        table.title,
+                        line.name,
+                        one.calls,
+                        one.unknown_calls,
+                        one.input_tokens,
+                        one.output_tokens,
+                        cost if one.currency else None,
+                        one.currency,
+                    ]
+                )
     return HttpResponse(
         csv_text(header, rows, separator=";" if is_french else ","),
         content_type="text/csv; charset=utf-8",

@@ -56,6 +56,18 @@ def test_a_month_is_told_by_connection_department_and_model(client, admin):
     assert "99" not in text
 
 
+def test_calls_without_a_price_are_told_on_the_line_of_the_others(client, admin):
+    account = make_connection(name="Main account")
+    spend(account)
+    spend(account, model="model-b", reference="run:2", calls=1, currency="", cost=Decimal(0))
+
+    page = client.get(reverse("spending"), {"month": "2026-03"})
+
+    text = words(page)
+    assert "Main account 13 3,000 600 €2.50 (1 call without a price) By department" in text
+    assert "model-b 1 1,500 300 no price entered" in text
+
+
 def test_the_file_holds_exactly_what_is_drawn(client, admin):
     account = make_connection(name="=Main")
     spend(account, unknown_calls=2)
