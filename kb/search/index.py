@@ -33,6 +33,8 @@ RECIPE = 3
 """Number of the way rows are made. A higher one makes the nightly repair write all rows anew."""
 _VARIABLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _STRONG = re.compile(r"\*\*(\S|\S[^*\n]*\S)\*\*")
+_LINE_SIGN = re.compile(r"^[ \t]*(?:[#>]+|[-*•])[ \t]+", re.MULTILINE)
+_CLOSED_TAG = re.compile(r"</([\w-]{1,40})>")
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,11 @@ def put(document: Document) -> None:
 
 
 def _excerpt(text: str) -> str:
-    """On one line, without the signs around variables and around what Markdown sets in bold."""
-    return " ".join(_STRONG.sub(r"\1", _VARIABLE.sub(r"\1", text)).split())
+    """On one line, as it reads: without the signs around variables, of Markdown, of tags around parts."""
+    text = _LINE_SIGN.sub("", _STRONG.sub(r"\1", _VARIABLE.sub(r"\1", text)))
+    for name in dict.fromkeys(_CLOSED_TAG.findall(text)):
+        text = text.replace(f"<{name}>", " ").replace(f"</{name}>", " ")
+    return " ".join(text.split())
 
 
 def _row(document: Document, standing: Standing) -> dict[str, Any]:

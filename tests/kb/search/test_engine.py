@@ -117,6 +117,16 @@ def test_small_words_of_a_sentence_are_not_marked():
     assert "".join(part.text for part in hit.excerpt) == "Un ton calme."
 
 
+def test_a_passage_reads_as_a_text_without_the_signs_of_its_layout():
+    text = "# Rôle\n- Relis le texte.\n* Cite <Nom>.\n\n<bail>\n{{ texte du bail }}\n</bail>\n"
+    make_prompt(title="Relire", text=text)
+
+    [hit] = engine.search(parse("bail"), make_person("reader")).hits
+
+    passage = "".join(part.text for part in hit.excerpt)
+    assert passage == "Rôle Relis le texte. Cite <Nom>. texte du bail"
+
+
 def test_page_counts_and_facets_agree_about_what_is_hidden(shelf):
     legal = make_department("legal")
     make_prompt(
