@@ -161,10 +161,11 @@ class Plan:
 
     def completing(self) -> str:
         """Every word of the query, the last one perhaps only begun."""
-        *first, last = self.groups
-        return _without(
-            _all([*(g.match for g in first if not g.is_optional), last.widened_match]), self.negated
-        )
+        return _without(_all([self.before_last(), self.groups[-1].widened_match]), self.negated)
+
+    def before_last(self) -> str:
+        """Every word of the query but the last."""
+        return _all(g.match for g in self.groups[:-1] if not g.is_optional)
 
     def exact(self) -> Plan:
         """Without the synonyms."""

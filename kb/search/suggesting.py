@@ -14,7 +14,7 @@ from accounts.standing import standing
 from kb.search import counts, vocabulary
 from kb.search.engine import KINDS, steady_cursor
 from kb.search.keys import SIGNS
-from kb.search.plan import Plan, group_of, look_up, make_plan
+from kb.search.plan import SHORTEST_PREFIX, Plan, group_of, look_up, make_plan
 from kb.search.query import LONGEST_QUERY, parse
 from kb.search.text import fold, title_key
 
@@ -35,16 +35,22 @@ class Suggestion:
 
 
 _TITLES = """
+WITH hot AS MATERIALIZED ({hot})
 SELECT kind, slug, title FROM (
-  {parts}
+  SELECT * FROM hot {others}
 ) t ORDER BY is_beginning DESC, heat DESC, object_id DESC LIMIT %(most)s
 """
 _PART = """
-(SELECT e.kind, e.slug, e.title, e.heat, e.object_id,
-   e.title_key LIKE %(beginning)s AS is_beginning
- FROM kb_searchentry e
- WHERE {condition} AND e.is_listed AND e.audience && %(tokens)s::varchar[] LIMIT {looked_at})
+SELECT e.kind, e.slug, e.title, e.heat, e.object_id, e.title_key LIKE %(beginning)s AS is_beginning
+FROM kb_searchentry e
+WHERE {condition} AND e.title_vector @@ %(typed)s::tsquery AND {is_match} AND e.is_listed
+  AND e.audience && %(tokens)s::varchar[] LIMIT {looked_at}
 """
+_IS_BEGUN = "(e.title_vector @@ %(match)s::tsquery) IS TRUE"
+"""Said so that no index serves it: to find what begins with one letter, it would be read from end to end."""
+_FEW = "(SELECT count(*) FROM hot WHERE is_beginning) < %(most)s"
+"""Few hot titles begin so: then all others are looked at. Of a large library very many begin with the
+first letters that are typed, and to find them all takes time."""
 
 
 def suggest(text: str, person: User | AnonymousUser, *, most: int = 8) -> list[Suggestion]:
@@ -69,21 +75,25 @@ def _titles(plan: Plan, typed: str, tokens: Sequence[str], most: int) -> list[Su
         return []
     match = plan.completing()
     beginning = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    conditions: tuple[str, ...] = ("e.is_hot AND e.title_vector @@ %(match)s::tsquery",)
-    if plan.state.is_tiered:
-        conditions += ("NOT e.is_hot AND e.title_vector @@ %(match)s::tsquery",)
-    parts = " UNION ALL ".join(
-        _PART.format(condition=condition, looked_at=MOST_TITLES_LOOKED_AT)
-        for condition in conditions
+    earlier = "" if len(plan.groups[-1].word) >= SHORTEST_PREFIX else plan.before_last()
+    hot, others = (
+        _PART.format(
+            condition=condition,
+            is_match=_IS_BEGUN if earlier else "true",
+            looked_at=MOST_TITLES_LOOKED_AT,
+        )
+        for condition in ("e.is_hot", f"NOT e.is_hot AND {_FEW}")
     )
     values: dict[str, Any] = {
         "match": match,
+        "typed": earlier or match,
         "beginning": beginning,
         "tokens": list(tokens),
         "most": most,
     }
     with steady_cursor() as cursor:
-        cursor.execute(_TITLES.format(parts=parts), values)
+        others = f"UNION ALL ({others})" if plan.state.is_tiered else ""
+        cursor.execute(_TITLES.format(hot=hot, others=others), values)
         return [Suggestion(kind, slug, title) for kind, slug, title in cursor.fetchall()]
 
 

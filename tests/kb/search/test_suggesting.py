@@ -36,6 +36,8 @@ def shelf():
         ),
         ("REVIS", [("prompt", "reviser-un-contrat")]),
         ("review nd", [("prompt", "review-an-nda")]),
+        ("review n", [("prompt", "review-an-nda")]),
+        ("review x", []),
         ("reviwe", [("prompt", "review-an-nda")]),
         ("juri", [("department", "legal")]),
         ("le ch", [("tool", "le-chat")]),

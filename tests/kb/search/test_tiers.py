@@ -3,7 +3,7 @@
 import pytest
 
 from kb.community import actions as community
-from kb.search import counts, engine, tiers, vocabulary
+from kb.search import counts, engine, suggesting, tiers, vocabulary
 from kb.search.models import SearchChange, SearchEntry, SearchWord
 from kb.search.query import parse
 from tests.factories import NOW, later, make_department, make_person, make_prompt, make_tool
@@ -72,6 +72,17 @@ def test_a_title_is_found_however_cold(large, few):
     SearchEntry.objects.filter(object_id=titled.pk).update(is_hot=False)
 
     assert found("common").hits[0].object_id == titled.pk
+
+
+def test_a_cold_title_is_suggested_when_few_hot_ones_begin_so(large):
+    person = make_person("reader")
+    hot = {prompt.slug for prompt in large[-4:]}
+
+    few_hot = {one.value for one in suggesting.suggest("letter 1", person, most=20)}
+    enough = [one.value for one in suggesting.suggest("letter", person, most=4)]
+
+    assert few_hot == {f"letter-{number}" for number in (1, *range(10, 20))}
+    assert set(enough) == hot
 
 
 def test_a_narrow_filter_is_looked_for_everywhere(large, few):
