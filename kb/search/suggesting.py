@@ -37,20 +37,20 @@ class Suggestion:
 _TITLES = """
 WITH hot AS MATERIALIZED ({hot})
 SELECT kind, slug, title FROM (
-  SELECT * FROM hot {others}
+  SELECT * FROM hot UNION ALL ({others})
 ) t ORDER BY is_beginning DESC, heat DESC, object_id DESC LIMIT %(most)s
 """
 _PART = """
 SELECT e.kind, e.slug, e.title, e.heat, e.object_id, e.title_key LIKE %(beginning)s AS is_beginning
 FROM kb_searchentry e
-WHERE {condition} AND e.title_vector @@ %(typed)s::tsquery AND {is_match} AND e.is_listed
-  AND e.audience && %(tokens)s::varchar[] LIMIT {looked_at}
+WHERE {condition} AND e.is_listed AND e.audience && %(tokens)s::varchar[] LIMIT {looked_at}
 """
-_IS_BEGUN = "(e.title_vector @@ %(match)s::tsquery) IS TRUE"
-"""Said so that no index serves it: to find what begins with one letter, it would be read from end to end."""
-_FEW = "(SELECT count(*) FROM hot WHERE is_beginning) < %(most)s"
-"""Few hot titles begin so: then all others are looked at. Of a large library very many begin with the
-first letters that are typed, and to find them all takes time."""
+_HAS = "e.title_vector @@ %(match)s::tsquery"
+_HAS_EARLIER = "e.title_vector @@ %(earlier)s::tsquery"
+"""What is typed without its last word. Titles with a word that begins with one or two letters are a large
+part of all: with the other words an index finds fewer."""
+_FEW = "NOT e.is_hot AND (SELECT count(*) FROM hot WHERE {which}) < %(most)s"
+"""Few titles were found among the hot ones: then all others are looked at."""
 
 
 def suggest(text: str, person: User | AnonymousUser, *, most: int = 8) -> list[Suggestion]:
@@ -75,25 +75,28 @@ def _titles(plan: Plan, typed: str, tokens: Sequence[str], most: int) -> list[Su
         return []
     match = plan.completing()
     beginning = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    earlier = "" if len(plan.groups[-1].word) >= SHORTEST_PREFIX else plan.before_last()
-    hot, others = (
-        _PART.format(
-            condition=condition,
-            is_match=_IS_BEGUN if earlier else "true",
-            looked_at=MOST_TITLES_LOOKED_AT,
-        )
-        for condition in ("e.is_hot", f"NOT e.is_hot AND {_FEW}")
+    is_short = len(plan.groups[-1].word) < SHORTEST_PREFIX
+    earlier = plan.before_last() if is_short else ""
+    # Said to be true so that no index serves it.
+    begun = f"({_HAS}) IS TRUE"
+    narrowed = f"{_HAS_EARLIER} AND {begun}" if earlier else _HAS
+    hot = f"e.is_hot AND {begun if is_short and not earlier else narrowed}"
+    others = f"{_FEW.format(which='true' if is_short else 'is_beginning')} AND {narrowed}"
+    sql = _TITLES.format(
+        hot=_PART.format(condition=hot, looked_at=MOST_TITLES_LOOKED_AT),
+        others=_PART.format(
+            condition=others if plan.state.is_tiered else "false", looked_at=MOST_TITLES_LOOKED_AT
+        ),
     )
     values: dict[str, Any] = {
         "match": match,
-        "typed": earlier or match,
+        "earlier": earlier,
         "beginning": beginning,
         "tokens": list(tokens),
         "most": most,
     }
     with steady_cursor() as cursor:
-        others = f"UNION ALL ({others})" if plan.state.is_tiered else ""
-        cursor.execute(_TITLES.format(hot=hot, others=others), values)
+        cursor.execute(sql, values)
         return [Suggestion(kind, slug, title) for kind, slug, title in cursor.fetchall()]
 
 
