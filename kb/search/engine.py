@@ -444,12 +444,13 @@ def _ranked(
     ways = plan.ways(share) if has_words or plan.negated else ()
     near: tuple[str, ...] = ()
     is_everywhere = not plan.state.is_tiered or (has_words and plan.expected(share) <= MOST_RARE)
+    is_sentence = share < 1 and len(plan.wanted) >= SENTENCE
     if has_words:
         values["in_title"] = plan.in_title(TITLE_SHARE)
         values["all_in_title"] = plan.in_title(1.0)
-        if plan.state.is_tiered:
-            least = 0.0 if share in SENTENCE_SHARES else share
-            near = plan.nearest([one for one in NEAR_SHARES if one >= least], MOST_RARE)
+        if plan.state.is_tiered and (is_sentence or not is_everywhere):
+            shares = [one for one in NEAR_SHARES if is_sentence or one >= share]
+            near = plan.nearest(shares, MOST_RARE)
     if is_everywhere:
         ways, near = tuple(dict.fromkeys(ways + near)), ()
     values |= {f"way{number}": way for number, way in enumerate(ways)}
@@ -478,7 +479,7 @@ UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, N
 """
     cursor.execute(sql, values)
     marked = _marked(plan, query)
-    named = values["named"] if is_compared else ""
+    named = values["named"] if is_compared else None
     return _results(cursor.fetchall(), asked, tokens, page, marked, named, is_counted=not has_words)
 
 
@@ -731,11 +732,11 @@ def _results(
     tokens: Sequence[str],
     page: _Page,
     marked: Sequence[str],
-    named: str,
+    named: str | None,
     *,
     is_counted: bool,
 ) -> Results:
-    """Of rows from the first on when there is a name to know an exact title by, else of the page."""
+    """Of rows from the first on, with what was asked for as a title, or of the rows of the page."""
     hits: list[tuple[int, Sequence[Any]]] = []
     facets: list[tuple[str, str, int]] = []
     kinds, told = dict.fromkeys(KINDS, 0), dict[str, int]()
@@ -754,7 +755,7 @@ def _results(
         own = _counted_facets(counts.read(tokens, asked.kinds), asked.kinds)
         counted[asked.only_facet] = own[asked.only_facet]
     shown = [row for _place, row in sorted(hits, key=lambda hit: hit[0])]
-    if named:
+    if named is not None:
         shown = _apart(shown, named)[page.offset : page.offset + page.limit]
     return Results(
         hits=[_hit(row, marked) for row in shown],

@@ -113,6 +113,22 @@ def test_what_has_all_the_words_is_found_among_many_that_have_one(large, few, mo
     assert results.total == 19
 
 
+def test_a_rare_word_of_a_sentence_is_enough_in_a_large_library(large, few, monkeypatch):
+    monkeypatch.setattr(engine, "MOST_RARE", 10)
+    for word in ("zeppelin", "galley", "anchor"):
+        make_prompt(title=f"Part {word}", text=f"About the {word}.")
+    soup = [make_prompt(title=f"Soup {n}", text=f"Cook it for {n} hours.") for n in range(3)]
+    SearchEntry.objects.filter(object_id__in=[one.pk for one in soup]).update(is_hot=False)
+    vocabulary.rebuild()
+
+    loose = found("zeppelin galley anchor cook")
+    exact = found("zeppelin galley anchor cook", is_exact=True)
+
+    assert {one.pk for one in soup} < {hit.object_id for hit in loose.hits}
+    assert loose.is_relaxed
+    assert exact.hits == []
+
+
 def test_every_word_of_a_title_is_known_however_large(large, monkeypatch):
     make_prompt(title="Plagiarism checker", text="Compares paragraphs.")
     SearchEntry.objects.update(is_hot=False)
