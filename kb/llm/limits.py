@@ -34,7 +34,9 @@ HALF_LIFE = 30.0
 FIRST_GAP = 0.1
 """Seconds between two calls after a first complaint; doubled by each further one."""
 SMALLEST_GAP = 0.01
-LONGEST_GAP = 10.0
+LONGEST_GAP = 2.0
+"""Beside the pauses that the vendor asks for. A service that is overloaded refuses by chance, whatever the
+pace; with more, ten cases would take ten minutes."""
 DEFAULT_PAUSE = 1.0
 """After a complaint that names no time."""
 LONGEST_PAUSE = 15 * 60.0

@@ -118,7 +118,7 @@ class TestSlowingDown:
             now = pace.paused
             gaps.append(round(pace.gap_at(now), 3))
 
-        assert gaps == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+        assert gaps == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 2.0]
 
     def test_the_distance_halves_as_time_goes_by_and_disappears(self):
         pace = Pace().slower(0, 0)
