@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from asgiref.sync import sync_to_async
@@ -292,6 +293,8 @@ def insert_run(
     plan = {} if kind == Run.Kind.BASELINE or monitor.confirm_at else monitor.wanted
     if monitor.runs.filter(slot=slot).exists():
         raise Conflict(_("There is a run for %(slot)s already.") % {"slot": slot.isoformat()})
+    if by is not None:
+        transaction.on_commit(partial(clients.hurry, monitor.target.connection_id))
     return Run.objects.create(
         monitor=monitor,
         kind=kind,

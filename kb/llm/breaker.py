@@ -62,6 +62,12 @@ class Breaker:
             return self, min(1.0, self.probe_until - now)
         return replace(self, probe_until=now + PROBE_SECONDS), 0.0
 
+    def hurried(self, now: float) -> Breaker:
+        """Somebody asks for an answer now: the next call goes to try instead of waiting for its time."""
+        if self.until is None or now >= self.until:
+            return self
+        return replace(self, until=now)
+
     def answered(self) -> Breaker:
         """Something answered: closed, and everything before is forgotten."""
         return Breaker()
@@ -110,6 +116,11 @@ class Breakers:
         """A call brought an answer, of whatever kind."""
         if self.read(connection_id) != Breaker():
             self._change(connection_id, Breaker.answered)
+
+    def hurry(self, connection_id: int) -> None:
+        """Let the next call try at once, however long the connection was to be left alone."""
+        if self.read(connection_id).until is not None:
+            self._change(connection_id, lambda breaker: breaker.hurried(self._clock()))
 
     def failed(self, connection_id: int, cause: str) -> None:
         """A call brought no answer; ``cause`` says in English what happened, without secrets."""

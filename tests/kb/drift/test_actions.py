@@ -13,7 +13,9 @@ from kb.drift.actions import CaseFields
 from kb.drift.models import Completion, Monitor, Run
 from kb.llm import actions as llm
 from kb.llm.base import LLMError, Reply
+from kb.llm.breaker import FAILURES
 from kb.llm.models import Connection
+from kb.llm.paced import traffic
 from kb.notifications.models import Notification
 from kb.prompts import actions as prompts
 from kb.search.models import SearchEntry
@@ -168,6 +170,23 @@ class TestSettingUp:
 
 
 class TestRunning:
+    def test_who_asks_now_has_a_connection_tried_that_is_left_alone(
+        self, django_capture_on_commit_callbacks
+    ):
+        monitor = make_monitor()
+        pk = monitor.target.connection_id
+        breakers = traffic().breakers
+        for _failure in range(3 * FAILURES):
+            breakers.failed(pk, "it answered 503")
+        waited = breakers.ask(pk)
+
+        with django_capture_on_commit_callbacks(execute=True):
+            actions.record_baseline(monitor=monitor, by=monitor.owner, now=NOW)
+
+        assert waited > 0
+        assert breakers.ask(pk) == 0
+        breakers.answered(pk)
+
     def test_the_baseline_asks_every_case_as_often_as_wanted_and_is_accepted(self):
         monitor = make_monitor(cases=yes_cases(3), baseline_repeats=4)
         provider = Scripted("yes")

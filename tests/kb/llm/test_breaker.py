@@ -81,6 +81,14 @@ class TestOneBreaker:
         assert waits == [2, 4, 8, 16, 32, 64, LONGEST_SECONDS, LONGEST_SECONDS, LONGEST_SECONDS]
         assert (found.opened, found.cause) == (0, "still no route")
 
+    def test_somebody_who_asks_now_does_not_wait_for_its_time(self):
+        found = broken(at=100).hurried(100.5)
+        trying, wait = found.ask(100.5)
+
+        assert (wait, trying.ask(100.5)[1]) == (0.0, 1.0)
+        assert trying.failed(101, "no route").until == 101 + 2 * FIRST_SECONDS
+        assert Breaker().hurried(100) == Breaker()
+
     def test_a_long_cause_is_cut(self):
         assert len(Breaker().failed(0, "x" * 9_999).cause) == breaker.LONGEST_CAUSE
 
