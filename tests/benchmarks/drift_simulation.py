@@ -68,7 +68,7 @@ class Noise:
     share: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.mode} {self.share:.1f}" if self.share else "none"
+        return f"{self.mode} {self.share:g}" if self.share else "none"
 
 
 def answer(recording: Recording, question: str, noise: Noise, rng: random.Random) -> str:
