@@ -74,11 +74,11 @@ def _titles(plan: Plan, typed: str, tokens: Sequence[str], most: int) -> list[Su
     if not plan.groups:
         return []
     match = plan.completing()
-    beginning = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    is_short = len(plan.groups[-1].word) < SHORTEST_PREFIX
+    last = plan.groups[-1].word
+    is_short = 0 < len(last) < SHORTEST_PREFIX
     earlier = plan.before_last() if is_short else ""
-    # Said to be true so that no index serves it.
-    begun = f"({_HAS}) IS TRUE"
+    # In the title itself: its index leaves out the small words that one or two letters may begin.
+    begun = "' ' || e.title_key LIKE %(begun)s"
     narrowed = f"{_HAS_EARLIER} AND {begun}" if earlier else _HAS
     hot = f"e.is_hot AND {begun if is_short and not earlier else narrowed}"
     others = f"{_FEW.format(which='true' if is_short else 'is_beginning')} AND {narrowed}"
@@ -91,13 +91,19 @@ def _titles(plan: Plan, typed: str, tokens: Sequence[str], most: int) -> list[Su
     values: dict[str, Any] = {
         "match": match,
         "earlier": earlier,
-        "beginning": beginning,
+        "beginning": f"{_escaped(typed)}%",
+        "begun": f"% {_escaped(last)}%",
         "tokens": list(tokens),
         "most": most,
     }
     with steady_cursor() as cursor:
         cursor.execute(sql, values)
         return [Suggestion(kind, slug, title) for kind, slug, title in cursor.fetchall()]
+
+
+def _escaped(text: str) -> str:
+    """For LIKE."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _corrected(plan: Plan) -> Plan | None:

@@ -38,6 +38,7 @@ def shelf():
         ("review nd", [("prompt", "review-an-nda")]),
         ("review n", [("prompt", "review-an-nda")]),
         ("review x", []),
+        ("reviser u", [("prompt", "reviser-un-contrat")]),
         ("reviwe", [("prompt", "review-an-nda")]),
         ("juri", [("department", "legal")]),
         ("le ch", [("tool", "le-chat")]),
