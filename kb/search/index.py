@@ -29,7 +29,7 @@ EXCERPT_NOTES = 600
 CONFIGURATIONS = {"fr": "french", "en": "english", "und": "english"}
 """Language of a text to PostgreSQL's configuration; other languages are indexed word by word.
 What nobody could tell is mostly lists of English key words."""
-RECIPE = 3
+RECIPE = 4
 """Number of the way rows are made. A higher one makes the nightly repair write all rows anew."""
 _VARIABLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _STRONG = re.compile(r"\*\*(\S|\S[^*\n]*\S)\*\*")
