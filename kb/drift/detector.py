@@ -180,7 +180,7 @@ def look(
         p=p,
         p_smooth=(p - tied) + float(rng.random()) * tied,
         channels=_of_channels(ranked, chances),
-        cases=_chances_of_cases(len(cases), places if with_cases else (), stack),
+        cases=_chances_of_cases(len(cases), places, stack) if with_cases else (1.0,) * len(cases),
         smallest_p=smallest if is_exact else float(chances.min()),
         relabellings=len(chances),
         is_exact=is_exact,
@@ -193,7 +193,7 @@ def look_at_cases(
     """The chances of single cases alone, as in ``Look.cases``. Arguments as in `look`."""
     rng = np.random.default_rng(seed)
     places, stack = _read(_comparable(cases), alpha, reader or Reader(), rng)
-    return _chances_of_cases(len(cases), places, stack)
+    return (1.0,) * len(cases) if stack is None else _chances_of_cases(len(cases), places, stack)
 
 
 def _comparable(cases: Sequence[Case]) -> list[tuple[int, Case]]:
@@ -214,13 +214,11 @@ def _read(
     return [place for place, _case, _kinds_of_case in varying], stack
 
 
-def _chances_of_cases(
-    number: int, places: Sequence[int], stack: _Stack | None
-) -> tuple[float, ...]:
+def _chances_of_cases(number: int, places: Sequence[int], stack: _Stack) -> tuple[float, ...]:
     """For each case the chance of its own answers; 1 where it was not compared."""
     found = [1.0] * number
-    for place, table in zip(places, stack.tables if stack and places else (), strict=True):
-        alone = _stacked([table], stack.channels)  # type: ignore[union-attr]
+    for place, table in zip(places, stack.tables, strict=True):
+        alone = _stacked([table], stack.channels)
         ranked = _ranked(alone.statistics(alone.tables[0].values), table.chances)
         found[place] = _least(list(ranked.values()), table.chances)[0]
     return tuple(found)

@@ -428,8 +428,9 @@ class _Session:
         self, cases: Sequence[int], earlier: Pool, new: Pool, alpha: float
     ) -> dict[int, float]:
         """The chance of each case on its own."""
-        compared_ = comparison(cases, earlier, new)
-        found = look_at_cases(compared_, seed=self.seed, alpha=alpha, reader=self.reader)
+        found = look_at_cases(
+            comparison(cases, earlier, new), seed=self.seed, alpha=alpha, reader=self.reader
+        )
         return dict(zip(cases, found, strict=True))
 
     def wanted(self) -> Wanted:

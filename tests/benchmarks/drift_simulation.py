@@ -334,9 +334,8 @@ def flips(pairs: Pairs, draws: int) -> Iterator[Row]:
 
 
 def unchanged(
-    pairs: Pairs, nights: int, length: int, sizes: Sequence[int], seed: int
+    pairs: Pairs, nights: int, length: int, sizes: Sequence[int], first: int
 ) -> Iterator[Row]:
-    first = seed
     for cases, noise in itertools.product(sizes, ALL):
         played = alarms = notices = calls = 0
         seed = first
