@@ -119,13 +119,15 @@ class TestResults:
         )
 
     def test_the_matching_words_are_marked_and_everything_else_is_escaped(self, client, reader):
-        make_prompt(title="Écrire <b>au client", text="Rédige <script>alert(1) un devis.")
+        text = "Rédige <script>alert(1)</script> <img src=x onerror=alert(2)> un devis."
+        make_prompt(title="Écrire <b>au client", text=text)
 
         page = find(client, "q=clients+devis").content.decode()
 
         assert "Écrire &lt;b&gt;au <mark>client</mark>" in page
-        assert "&lt;script&gt;alert(1) un <mark>devis</mark>" in page
+        assert "alert(1) &lt;img src=x onerror=alert(2)&gt; un <mark>devis</mark>" in page
         assert "<script>alert" not in page
+        assert "<img src=x" not in page
 
     def test_nobody_finds_what_they_may_not_read(self, client, reader, sales):
         author = make_person("author", sales)

@@ -238,14 +238,11 @@ ATTACKS = [
 
 @pytest.mark.parametrize("text", ATTACKS)
 def test_no_text_takes_longer_than_its_length(text):
-    seconds = []
-    for _attempt in range(3):  # a machine that stumbles once is no bug
-        start = time.process_time()
-        expand_compounds(fold(text))
-        excerpt(text, ["a", "l'a", "1"])
-        seconds.append(time.process_time() - start)
+    start = time.process_time()
+    expand_compounds(fold(text))
+    excerpt(text, ["a", "l'a", "1"])
 
-    assert min(seconds) < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def test_an_excerpt_is_two_lines_of_a_result():
