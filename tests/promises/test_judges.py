@@ -21,6 +21,7 @@ from kb.drift.models import Completion, Monitor, Run
 from kb.llm import actions as llm
 from kb.llm.clients import open_provider
 from kb.llm.models import CALLS, Connection, Expense, Reservation, Tally
+from kb.llm.spending import Metered
 from kb.notifications.models import Notification
 from tests.factories import NOW, later, make_admin, make_connection, make_monitor, make_person
 from tests.fakes import FakeVendor
@@ -131,10 +132,11 @@ def test_kill_no_vote_starts_after_the_switch(vendor, judge, switch, monkeypatch
     Connection.objects.filter(pk=judge.target.connection_id).update(calls_at_once=1)
     monitor = make_monitor(cases=cases(), baseline_repeats=1)
     run = actions.record_baseline(monitor=monitor, by=monitor.owner, now=NOW)
-    real = judging.Remembered.once
+    real = Metered.complete
 
-    async def once(self, question, ask):
-        said = await real(self, question, ask)
+    async def complete(self, request, **options):
+        """Switches while the third call still holds the only place."""
+        said = await real(self, request, **options)
         if len(judgements(vendor)) == 3:
             if switch == "connection":
                 await Connection.objects.filter(pk=judge.target.connection_id).aupdate(
@@ -146,7 +148,7 @@ def test_kill_no_vote_starts_after_the_switch(vendor, judge, switch, monkeypatch
                 await Run.objects.filter(pk=run.pk).aupdate(status="cancelled")
         return said
 
-    monkeypatch.setattr(judging.Remembered, "once", once)
+    monkeypatch.setattr(Metered, "complete", complete)
 
     carried_out(run, lambda text: f"About {text}")
 
