@@ -34,6 +34,14 @@ class Company:
             "UPDATE accounts_user SET language = %s WHERE email = %s", language, address(person)
         )
 
+    def window(self, browser, person, language, **window):
+        """A new window of somebody who has signed in, or of a stranger where there is no person."""
+        state = None
+        if person is not None:
+            state = self.signed_in(browser, person)
+            self.speaks(person, language)
+        return Visitor(browser, self.base, language=language, state=state, **window)
+
     def signed_in(self, browser, person):
         """What the browser keeps of somebody who has signed in; done once per person."""
         if person not in self._states:

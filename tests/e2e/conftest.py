@@ -14,7 +14,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from kb.supervisor.browser import find_browser
 from tests.e2e.company import Company
-from tests.e2e.visitor import PATIENCE_MS, Visitor, lines
+from tests.e2e.visitor import PATIENCE_MS, lines
 from tests.stack.product import Product, ended, free_port
 
 HERE = Path(__file__).parent
@@ -79,11 +79,7 @@ def visit(browser, company):
     windows = []
 
     def open_window(person, language, **window):
-        state = None
-        if person is not None:
-            state = company.signed_in(browser, person)
-            company.speaks(person, language)
-        windows.append(Visitor(browser, company.base, language=language, state=state, **window))
+        windows.append(company.window(browser, person, language, **window))
         return windows[-1]
 
     yield open_window
