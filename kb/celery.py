@@ -89,6 +89,11 @@ app.conf.update(
             "schedule": 300.0,
             "options": {"expires": 600},
         },
+        "read-meanings": {
+            "task": "kb.search.read_meanings",
+            "schedule": 60.0,
+            "options": {"expires": 55},
+        },
         "send-saved-searches": {
             "task": "kb.search.send_saved_searches",
             "schedule": 600.0,

@@ -27,7 +27,7 @@ from kb.drift.models import (
     TestCase,
 )
 from kb.drift.trial_models import Trial, TrialAnswer
-from kb.finding.models import SavedSearch
+from kb.finding.models import MeaningModel, SavedSearch
 from kb.llm.models import (
     Cap,
     Connection,
@@ -55,6 +55,7 @@ from kb.search.models import (
     SearchChange,
     SearchCount,
     SearchEntry,
+    SearchMeaning,
     SearchMiss,
     SearchState,
     SearchWord,
@@ -78,6 +79,7 @@ __all__ = [
     "Incident",
     "KnownModel",
     "MailChoice",
+    "MeaningModel",
     "Monitor",
     "Notification",
     "Price",
@@ -94,6 +96,7 @@ __all__ = [
     "SearchChange",
     "SearchCount",
     "SearchEntry",
+    "SearchMeaning",
     "SearchMiss",
     "SearchState",
     "SearchWord",

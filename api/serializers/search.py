@@ -80,6 +80,9 @@ class HitShown(serializers.Serializer[Any]):
     )
     language = serializers.CharField()
     dated = Moment()
+    is_near = serializers.BooleanField(
+        help_text="It has not the words looked for, but a meaning near to them."
+    )
     url = serializers.URLField()
 
 

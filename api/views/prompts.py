@@ -32,6 +32,7 @@ from api.serializers.prompts import (
 )
 from api.views.base import Door
 from kb.core.errors import Invalid
+from kb.finding import meaning
 from kb.prompts import actions, queries, template
 from kb.prompts.models import Prompt, PromptVersion
 from kb.prompts.writeup import WriteUpSections
@@ -79,6 +80,7 @@ class Prompts(Door):
             page=pages.number,
             page_size=pages.size,
             has_facets=False,
+            question=meaning.question(query, clock=timezone.now),
             after=position(begin, is_in_order=is_in_order) if begin else None,
         )
         pages.settle(results.total, engine.DEEPEST)

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,6 +27,7 @@ from api.serializers.search import (
     UnderstoodShown,
 )
 from api.views.base import Door
+from kb.finding import meaning
 from kb.search import engine, suggesting
 
 TAG = "Search"
@@ -49,6 +51,9 @@ class Search(Door):
                 understood=UnderstoodShown(many=True),
                 corrections=CorrectionShown(many=True),
                 is_relaxed=serializers.BooleanField(help_text="Not every word is in every result."),
+                near=serializers.IntegerField(
+                    help_text="How many of them have not the words, but a meaning near to them."
+                ),
                 facets=FacetsShown(),
             )
         },
@@ -58,7 +63,8 @@ class Search(Door):
         """Prompts, reports (`kind=retrospective`) or both (`kind=everything`), in French or English.
 
         `q` understands "exact words", -not, OR, and fields such as `tool:chatgpt`. Too few results
-        bring corrected words, then results that lack a word; `exact=1` does neither.
+        bring corrected words, then results that lack a word; `exact=1` does neither. Where an
+        embeddings model is chosen for it, what is near in meaning is found as well.
         """
         asked = self.asked(SearchAsked)
         query = to_query(asked)
@@ -72,6 +78,7 @@ class Search(Door):
             page=pages.number,
             page_size=pages.size,
             is_exact=asked["exact"],
+            question=None if asked["exact"] else meaning.question(query, clock=timezone.now),
         )
         pages.settle(results.total, engine.DEEPEST)
         return pages.answer(
@@ -82,6 +89,7 @@ class Search(Door):
             understood=[asdict(piece) for piece in query.understood()],
             corrections=[asdict(correction) for correction in results.corrections],
             is_relaxed=results.is_relaxed,
+            near=results.near,
             facets=_facets(results.facets),
         )
 
@@ -96,6 +104,7 @@ class Search(Door):
             "matches": list(dict.fromkeys(s.text for s in segments if s.is_match)),
             "language": hit.language,
             "dated": hit.dated,
+            "is_near": hit.is_near,
             "url": self.request.build_absolute_uri(address),
         }
 

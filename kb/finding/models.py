@@ -1,4 +1,4 @@
-"""Searches people keep."""
+"""Searches people keep, and the model by which things are found by their meaning."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+from kb.llm.models import Target
 
 NAME_LENGTH = 80
 ADDRESS_LENGTH = 1_000
@@ -54,3 +56,26 @@ class SavedSearch(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class MeaningModel(models.Model):
+    """The embeddings model that reads prompts and questions, company-wide: one row, or none."""
+
+    target = models.ForeignKey(Target, models.CASCADE, related_name="meaning_models")
+    is_wide = models.BooleanField(default=False)
+    """Whether it may also read what only single departments read."""
+    chosen_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    chosen = models.DateTimeField()
+    trouble = models.CharField(max_length=20, blank=True)
+    """Why it could not be asked last time: a kind of kb.llm.base.LLMError; '' when it could."""
+    troubled = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(pk=1), name="there_is_one_meaning_model"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.target)

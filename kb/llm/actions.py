@@ -37,6 +37,8 @@ EMBEDDERS = frozenset({"openai_compatible", SIMULATED})
 """Providers whose dialect has embeddings."""
 _JUDGES = Q(graders__isnull=False, graders__ended=None)
 """Targets that somebody has chosen to judge answers."""
+_FINDS = Q(meaning_models__isnull=False)
+"""The target by which things are found by meaning."""
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _RESERVED = OPENAI_RESERVED | ANTHROPIC_RESERVED
 _DEFAULT_URLS = {"openai_compatible": OPENAI_URL, "anthropic": ANTHROPIC_URL}
@@ -137,12 +139,17 @@ def save_connection(
 
 @transaction.atomic
 def delete_connection(*, connection: Connection, by: User) -> None:
-    """Remove an account no monitor depends on and that judges nothing. Raises NotAllowed, Conflict."""
+    """Remove an account that nothing depends on. Raises NotAllowed, Conflict."""
     _must_manage(by)
     label = str(connection)
     if connection.targets.filter(_JUDGES).exists():
         raise Conflict(
             _("A model of “%(name)s” judges answers; choose another one first.") % {"name": label}
+        )
+    if connection.targets.filter(_FINDS).exists():
+        raise Conflict(
+            _("Things are found by meaning with a model of “%(name)s”; choose another one first.")
+            % {"name": label}
         )
     try:
         connection.targets.all().delete()
@@ -214,7 +221,7 @@ def save_target(
 
 def _change_kind(target: Target, *, is_embedding: bool) -> None:
     """Correct what a model was entered as, while nothing depends on it. Raises Invalid."""
-    if Target.objects.filter(_JUDGES | Q(monitors__isnull=False), pk=target.pk).exists():
+    if Target.objects.filter(_JUDGES | _FINDS | Q(monitors__isnull=False), pk=target.pk).exists():
         said = (
             _("“%(model)s” is in use as a model that answers prompts.")
             if is_embedding

@@ -20,10 +20,11 @@ from django.db.backends.utils import CursorWrapper
 
 from accounts.models import User
 from accounts.standing import standing
-from kb.search import counts, vocabulary
+from kb.search import counts, meaning, vocabulary
 from kb.search.conditions import Asked, asked_of
 from kb.search.copies import stepped_back
 from kb.search.keys import HALF_LIFE_DAYS, SIGNS, facet_of
+from kb.search.meaning import Question
 from kb.search.models import SearchEntry
 from kb.search.plan import Group, Plan, group_of, look_up, make_plan, outside_title
 from kb.search.query import SearchQuery
@@ -70,6 +71,15 @@ DRIFTED_PENALTY = 0.7
 RETIRED_PENALTY = 0.6
 """Of what is archived, when it is asked for among others."""
 
+FUSION = 1
+"""What is added to a place before it is turned over, as in Reciprocal Rank Fusion (Cormack, Clarke and
+Büttcher, SIGIR 2009). Their 60 makes the first sixty places nearly equal, which is right where no list
+is better than the other; here that cost 6 of 100 first places (docs/benchmarks.md)."""
+MEANING_WEIGHT = 0.5
+"""Of a place by meaning, beside one by words: who comes first by meaning alone comes about fourth."""
+MOST_FUSED = 200
+"""Best matches by words among which those that no model has read are looked up."""
+
 # --- How much is looked at ---
 MOST_RANKED = 20_000
 """Matches ranked in an index where all is hot: all of them."""
@@ -112,7 +122,10 @@ MOST_VALUES = 60
 
 @dataclass(frozen=True)
 class Hit:
-    """One result: what it is, and its title and a passage with the matching words marked."""
+    """One result: what it is, and its title and a passage with the matching words marked.
+
+    `is_near`: it has not the words, but means something near to them.
+    """
 
     kind: str
     object_id: int
@@ -121,6 +134,7 @@ class Hit:
     excerpt: Sequence[Segment]
     language: str
     dated: datetime
+    is_near: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +159,8 @@ class Results:
 
     With `total_is_capped`, `total` and the counts are those of the matches that were ranked, and
     there are more. `kinds` counts what the same query finds of each kind. `is_relaxed` when not
-    every result has every word. `corrections` when words were exchanged; ask with `is_exact` to
+    every result has every word. `near` of them have not the words but a meaning near to them.
+    `corrections` when words were exchanged; ask with `is_exact` to
     have them back. `last_page` is the deepest that may be asked for.
     """
 
@@ -156,6 +171,7 @@ class Results:
     kinds: Mapping[str, int] = field(default_factory=dict)
     corrections: Sequence[Correction] = ()
     is_relaxed: bool = False
+    near: int = 0
     last_page: int = 1
 
 
@@ -194,12 +210,14 @@ def search(
     has_facets: bool = True,
     is_exact: bool = False,
     after: Position | None = None,
+    question: Question | None = None,
 ) -> Results:
     """The page of what this person may read and the query asks for.
 
     A facet counts what choosing its value would show: all other conditions hold, its own do not.
     Without words, relevance means liveliest first. With `is_exact`, no word is exchanged or missing.
-    `after` begins behind a hit instead of at a page, at any depth; it needs `is_in_order`.
+    `after` begins behind a hit instead of at a page, at any depth; it needs `is_in_order`. With a
+    `question`, the words as a vector, what is near in meaning is found as well.
     """
     wanted = _Page(sort, page, page_size, has_facets)
     tokens = standing(person).audience_tokens
@@ -213,7 +231,10 @@ def search(
         plan = make_plan(query.terms)
         if not plan.groups:
             return _ranked(cursor, plan, asked, tokens, wanted, query)
-        return _by_words(cursor, plan, asked, tokens, wanted, query, is_exact=is_exact)
+        meant = (
+            meaning.nearest(cursor, question, asked, tokens) if question and not is_exact else ()
+        )
+        return _by_words(cursor, plan, asked, tokens, wanted, query, meant, is_exact=is_exact)
 
 
 def is_in_order(query: SearchQuery, sort: Sort) -> bool:
@@ -303,7 +324,7 @@ def _browse(
     kinds = {kind: counted.get((kind, True), {}).get(counts.TOTAL, 0) for kind in KINDS}
     total = sum(kinds[kind] for kind in asked.kinds)
     return Results(
-        hits=[_hit(row, ()) for row in rows],
+        hits=[_hit((*row, False), ()) for row in rows],
         total=total,
         facets=_counted_facets(counted, asked.kinds) if page.has_facets else _empty(),
         kinds=kinds,
@@ -335,6 +356,7 @@ def _by_words(
     tokens: Sequence[str],
     page: _Page,
     query: SearchQuery,
+    meant: Sequence[int],
     *,
     is_exact: bool,
 ) -> Results:
@@ -346,8 +368,8 @@ def _by_words(
     shares = SENTENCE_SHARES if len(plan.wanted) >= SENTENCE else KEYWORD_SHARES
     found = Results()
     for share in shares:
-        found = _ranked(cursor, plan, asked, tokens, page, query, share=share)
-        if found.total >= ENOUGH or found.total_is_capped:
+        found = _ranked(cursor, plan, asked, tokens, page, query, meant, share=share)
+        if found.total - found.near >= ENOUGH or found.total_is_capped:
             break
         plan = plan.widened()
     return replace(found, corrections=corrections if found.total else ())
@@ -425,12 +447,14 @@ def _ranked(
     tokens: Sequence[str],
     page: _Page,
     query: SearchQuery,
+    meant: Sequence[int] = (),
     *,
     share: float = 1.0,
 ) -> Results:
     """Candidates, ranked, one page of them, and what is counted among them: one statement.
 
-    Documents with that share of the weight of the words are enough.
+    Documents with that share of the weight of the words are enough. `meant` are entries that are
+    near in meaning, the nearest first.
     """
     has_words = bool(plan.groups)
     is_compared = has_words and page.is_compared
@@ -458,6 +482,12 @@ def _ranked(
     values |= {f"near{number}": way for number, way in enumerate(near)}
     is_near = " OR ".join(f"e.vector @@ %(near{number})s::tsquery" for number in range(len(near)))
     match = f"({match})" if match else "true"
+    only_near = "false"
+    if meant:
+        values["meant"] = list(meant)
+        is_meant = "e.id = ANY(%(meant)s::bigint[])"
+        only_near = f"({is_meant} AND NOT ({match}{f' OR {is_near}' if is_near else ''}))"
+        match = f"({match} OR {is_meant})"
     candidates = (
         _all_candidates(plan, asked, match)
         if is_everywhere
@@ -467,13 +497,15 @@ def _ranked(
 WITH {candidates},
 found AS MATERIALIZED (
   SELECT e.id, e.kind, e.object_id, e.keys, e.status, e.proven, e.dated, e.heat, {_score(plan)} AS score,
-    {_lacks(plan, share)} AS lacks, {asked.flags}
+    {_lacks(plan, share)} AS lacks, {only_near} AS only_near, {asked.flags}
   FROM {_promising(plan, has_near=bool(near))} e {_ranks(plan, values)}
 ),
-matching AS MATERIALIZED (SELECT * FROM found WHERE {asked.all_flags})
-{_page(page)}
+matching AS MATERIALIZED (SELECT *{_fused(meant)} FROM found WHERE {asked.all_flags})
+{_page(page, is_fused=bool(meant))}
 UNION ALL SELECT 'total', '', count(*), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM matching
-UNION ALL SELECT 'lacks', '', count(*), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM matching WHERE lacks
+UNION ALL SELECT 'lacks', '', count(*), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM matching
+  WHERE lacks AND NOT only_near
+UNION ALL SELECT 'near', '', count(*), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM matching WHERE only_near
 UNION ALL SELECT 'capped', '', entries, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM capped
 {_counting(asked, has_words=has_words) if page.has_facets else ""}
 """
@@ -686,10 +718,30 @@ _ORDER = {
 }
 
 
-def _page(page: _Page) -> str:
+def _fused(meant: Sequence[int]) -> str:
+    """The place by words and the place by meaning as one number, where there are two.
+
+    What no model has read stands by its words alone, which then count for both.
+    """
+    if not meant:
+        return ""
+    place = "row_number() OVER (ORDER BY only_near, score DESC, heat DESC, object_id DESC)"
+    by_words = f"CASE WHEN only_near THEN 0 ELSE 1.0 / ({FUSION} + {place}) END"
+    return f""",
+  {by_words} + CASE
+    WHEN id = ANY(%(meant)s::bigint[])
+      THEN {MEANING_WEIGHT} / ({FUSION} + array_position(%(meant)s::bigint[], id))
+    WHEN {place} <= {MOST_FUSED} AND NOT EXISTS (SELECT FROM kb_searchmeaning m WHERE m.entry_id = found.id)
+      THEN {MEANING_WEIGHT} * {by_words}
+    ELSE 0 END + (score >= {EXACT_TITLE})::int AS fused"""
+
+
+def _page(page: _Page, *, is_fused: bool) -> str:
     order = _ORDER[page.sort]
+    if is_fused and page.sort == "relevance":
+        order = f"fused DESC, {order}"
     return f"""
-SELECT 'hit', '', place, m.object_id, m.kind, e.slug, e.title, e.excerpt, e.language, e.dated, m.score
+SELECT 'hit', CASE WHEN m.only_near THEN 'near' ELSE '' END, place, m.object_id, m.kind, e.slug, e.title, e.excerpt, e.language, e.dated, m.score
 FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS place FROM matching
       ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s) m,
   LATERAL (SELECT * FROM kb_searchentry e WHERE e.id = m.id OFFSET 0) e"""
@@ -742,7 +794,7 @@ def _results(
     kinds, told = dict.fromkeys(KINDS, 0), dict[str, int]()
     for what, key, number, object_id, kind, *shown in rows:
         if what == "hit":
-            hits.append((number, (kind, object_id, *shown[:5])))
+            hits.append((number, (kind, object_id, *shown[:5], key == "near")))
         elif what == "facet":
             facets.append((*facet_of(key), number))
         elif what == "kind":
@@ -764,6 +816,7 @@ def _results(
         total_is_capped=bool(told["capped"]),
         kinds=kinds,
         is_relaxed=bool(told["lacks"]),
+        near=told["near"],
         last_page=_last_page(told["total"], page.size),
     )
 
@@ -783,7 +836,7 @@ def _last_page(total: int, size: int) -> int:
 
 
 def _hit(row: Sequence[Any], wanted: Sequence[str]) -> Hit:
-    kind, object_id, slug, title, text, language, dated = row
+    kind, object_id, slug, title, text, language, dated, is_near = row
     return Hit(
         kind=kind,
         object_id=object_id,
@@ -792,6 +845,7 @@ def _hit(row: Sequence[Any], wanted: Sequence[str]) -> Hit:
         excerpt=excerpt(text, wanted, EXCERPT_WIDTH) if wanted else (),
         language=language,
         dated=dated,
+        is_near=is_near,
     )
 
 

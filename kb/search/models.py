@@ -12,6 +12,8 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models.functions import Now
 
+from kb.search.fields import Bits
+
 
 class SearchEntry(models.Model):
     """What the search knows of a prompt or a retrospective."""
@@ -94,6 +96,25 @@ class SearchEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.object_id}"
+
+
+class SearchMeaning(models.Model):
+    """What an entry means, as the embeddings model in use tells it (kb.search.meaning)."""
+
+    entry = models.OneToOneField(
+        SearchEntry, models.CASCADE, primary_key=True, related_name="meaning"
+    )
+    space = models.BigIntegerField()
+    """The target whose vectors these are; those of another cannot be compared."""
+    stamp = models.CharField(max_length=32)
+    """That of the entry when it was read."""
+    bits = Bits()
+    """For each number whether it is above their middle; how many differ is counted quickly."""
+    numbers = models.BinaryField()
+    """The vector, of length 1, as little-endian half floats."""
+
+    def __str__(self) -> str:
+        return f"meaning of entry {self.entry_id}"
 
 
 class SearchWord(models.Model):

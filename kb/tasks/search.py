@@ -8,6 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from kb.finding import actions as finding
+from kb.finding import meaning
 from kb.search import counts, misses, tiers, vocabulary
 from kb.tasks import mending
 
@@ -44,6 +45,13 @@ def mend() -> None:
         words,
         pruned,
     )
+
+
+@shared_task(name="kb.search.read_meanings", time_limit=180, soft_time_limit=150)
+def read_meanings() -> None:
+    """Have the chosen embeddings model read what is new."""
+    if read := meaning.read_on(clock=timezone.now):
+        logger.info("search meanings_read=%d", read)
 
 
 @shared_task(name="kb.search.send_saved_searches")

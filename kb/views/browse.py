@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
+from kb.finding import meaning
 from kb.forms.finding import Address, read_address
 from kb.search import engine, misses, suggesting
 from kb.search.engine import Kind, Results
@@ -42,6 +43,8 @@ class Row:
     title: Sequence[Segment]
     passage: Sequence[Segment]
     """Empty when no word of it is marked: then its summary says more."""
+    is_near: bool = False
+    """Found by its meaning: it has not the words."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def _wants_results(request: HttpRequest) -> bool:
 
 def find(person: User, address: Address, *, page_size: int = PAGE_SIZE) -> Results:
     """What an address asks for; a page beyond the last is the last."""
+    question = None if address.is_exact else meaning.question(address.query, clock=timezone.now)
 
     def ask(page: int) -> Results:
         return engine.search(
@@ -105,6 +109,7 @@ def find(person: User, address: Address, *, page_size: int = PAGE_SIZE) -> Resul
             page=page,
             page_size=page_size,
             is_exact=address.is_exact,
+            question=question,
         )
 
     results = ask(address.page)
@@ -131,6 +136,7 @@ def _context(person: User, address: Address, results: Results) -> dict[str, Any]
             shelf.reports.get(hit.object_id) if hit.kind == "retrospective" else None,
             hit.title,
             hit.excerpt if any(segment.is_match for segment in hit.excerpt) else (),
+            hit.is_near,
         )
         for hit in results.hits
     ]

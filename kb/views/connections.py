@@ -20,6 +20,7 @@ from accounts.models import User
 from kb.core.errors import Conflict, Invalid, NotFound
 from kb.core.http import HttpClient, policy_from_settings
 from kb.drift import grader_queries
+from kb.finding import meaning
 from kb.forms.caps import CapForm
 from kb.forms.llm import (
     CHOICES,
@@ -89,11 +90,12 @@ def _page(
     status: int = 200,
     **more: Any,
 ) -> HttpResponse:
-    targets = queries.targets_of(found)
+    targets, reading = queries.targets_of(found), meaning.current()
     context = {
         "account": _account(found),
         "connection": found,
         "targets": [(target, parameters_text(target)) for target in targets],
+        "reading": reading.target_id if reading else None,
         "judging": {grader.target_id for grader in grader_queries.in_use().values()},
         "target_form": target_form or _target_form(request),
         "price_forms": _price_forms(found, targets) if prices is None else prices,

@@ -31,6 +31,7 @@ def test_a_hit_says_what_it_is_and_why_it_was_found(caller):
         "matches": ["bail", "clauses"],
         "language": "fr",
         "dated": "2026-03-02T09:00:00Z",
+        "is_near": False,
         "url": f"http://testserver/prompts/{prompt.slug}/",
     }
 

@@ -11,13 +11,18 @@ from collections.abc import Callable, Iterable, Sequence
 from django.db import connection
 
 from accounts.models import User
+from kb.finding.meaning import is_for_meaning
 from kb.prompts.models import Prompt
-from kb.search import engine
+from kb.search import engine, meaning
+from kb.search.meaning import Question
 from kb.search.query import parse
 from tests.benchmarks.search_judged import DEPTH, Answer, Judged
+from tests.benchmarks.search_vectors import Space
 
 PRODUCT, ILIKE, PLAIN = "retex", "ilike", "websearch_to_tsquery + ts_rank"
-ENGINES = (PRODUCT, ILIKE, PLAIN)
+MEANING = "with stand-in vectors"
+SPACE = 0
+"""No target has this number."""
 READER = "admin@retex.example"
 """Reads everything, so that no judged prompt is out of sight."""
 
@@ -40,16 +45,30 @@ WHERE vector @@ query ORDER BY ts_rank(vector, query) DESC, id DESC LIMIT %(most
 Ask = Callable[[Judged], Sequence[str]]
 
 
-def product(person: User) -> Ask:
-    """The search as `person` meets it, first page only."""
+def product(person: User, space: Space | None = None) -> Ask:
+    """The search as `person` meets it, first page only; in a space by meaning as well."""
 
     def ask(judged: Judged) -> Sequence[str]:
-        hits = engine.search(parse(judged.text), person, page_size=DEPTH, has_facets=False).hits
+        query = parse(judged.text)
+        is_asked = space is not None and is_for_meaning(query)
+        question = Question(SPACE, list(space.of(judged.text))) if space and is_asked else None
+        hits = engine.search(
+            query, person, page_size=DEPTH, has_facets=False, question=question
+        ).hits
         found = [hit.object_id for hit in hits]
         titles = dict(Prompt.objects.filter(pk__in=found).values_list("pk", "title"))
         return [titles[number] for number in found]
 
     return ask
+
+
+def read_all() -> Space:
+    """Have everything in the index read by the model that stands in."""
+    meaning.forget()
+    unread = meaning.unread(space=SPACE, is_wide=True, most=1_000_000)
+    space = Space([one.text for one in unread])
+    meaning.keep(SPACE, ((one, list(space.of(one.text))) for one in unread))
+    return space
 
 
 def make_reference() -> None:

@@ -100,6 +100,7 @@ def _measure(wanted: argparse.Namespace) -> int:
     asked.make_reference()
     engines: dict[str, Callable[[Judged], Sequence[str]]] = {
         asked.PRODUCT: asked.product(asked.reader()),
+        asked.MEANING: asked.product(asked.reader(), asked.read_all()),
         asked.ILIKE: asked.ilike,
         asked.PLAIN: asked.plain,
     }

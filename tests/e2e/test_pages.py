@@ -74,6 +74,7 @@ PAGES = {
     "connections": ("admin", "/connections/"),
     "connection-new": ("admin", "/connections/new/"),
     "graders": ("admin", "/connections/graders/"),
+    "meaning": ("admin", "/connections/meaning/"),
     "connection": ("admin", "/connections/{connection}/"),
     "connection-edit": ("admin", "/connections/{connection}/edit/"),
     "connection-delete": ("admin", "/connections/{connection}/delete/"),
@@ -96,7 +97,7 @@ NO_PAGES = {
         *("cap-save", "cap-delete", "connection-cap", "retirement-delete"),
         *("connection-try", "account_confirm_login_code", "monitor-learn", "example-remove"),
         *("trial-cancel", "trial-delete", "trial-keep"),
-        *("grader-choose", "grader-try", "judge-accept"),
+        *("grader-choose", "grader-try", "judge-accept", "meaning-choose"),
         *("search-missed", "search-change", "search-delete"),
     },
     "part of another page": {

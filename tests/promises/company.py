@@ -22,6 +22,7 @@ from kb.drift import graders, trials
 from kb.drift.actions import CaseFields
 from kb.drift.models import DriftReport, Incident, Monitor, Run
 from kb.drift.trial_models import Trial, TrialAnswer
+from kb.finding import meaning
 from kb.finding.actions import save_search
 from kb.finding.models import SavedSearch
 from kb.llm import actions as llm
@@ -92,6 +93,8 @@ class Company:
     retirement: Retirement
     other: Target
     """Another model than that of the monitors."""
+    embeddings: Target
+    """The model that finds by meaning."""
     tokens: Mapping[str, ApiToken]
     notifications: Mapping[str, Notification]
     searches: Mapping[str, SavedSearch]
@@ -127,6 +130,8 @@ def build() -> Company:
     cap = llm.save_cap(by=admin, period="month", unit="calls", most=Decimal(1_000), connection=idle)
     retirement = llm.save_retirement(model="gone", retires=date(2027, 1, 1), by=admin)
     graders.choose_grader(role="judge", target=target, by=admin, now=NOW)
+    embeddings = make_target(connection, "simulated-embeddings", is_embedding=True)
+    meaning.choose_model(target=embeddings, is_wide=False, by=admin, now=NOW)
     things = {state: _things(state, people, legal, (target, second)) for state in WORDS}
     wish = community.make_wish(
         title="A wish", text="", language="en", department=None, by=author, now=NOW
@@ -158,6 +163,7 @@ def build() -> Company:
         cap,
         retirement,
         second,
+        embeddings,
         tokens,
         notifications,
         searches,

@@ -282,6 +282,8 @@ PAGES: Mapping[str, Route] = {
     ),
     "grader-try": _grader(post("admin", 200), unknown="referee"),
     "judge-accept": Route(post("admin", 409)),  # it has not changed
+    "meaning": Route(page(right="admin")),
+    "meaning-choose": Route(post("admin", target=lambda c, t: c.embeddings.pk)),
     "connection": fixed(page(right="admin"), "idle"),
     "connection-edit": fixed(form("admin", **_CONNECTION), "idle"),
     "connection-switch": fixed(post("admin", on="0"), "idle"),
@@ -423,6 +425,13 @@ API: Mapping[str, Route] = {
         unknown="referee",
     ),
     "judge-accept": Route(post("admin", 409)),  # it has not changed
+    "semantic-search": Route(
+        {
+            **page(right="admin"),
+            **do("PUT", "admin", target=lambda c, t: c.embeddings.pk),
+            **do("DELETE", "admin", 204),
+        }
+    ),
     "target": fixed(page(right="admin"), "target"),
     "nothing": Route(
         {method: Act("signed", 404) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")},

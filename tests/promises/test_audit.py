@@ -68,6 +68,10 @@ def acts(client, admin):
     choice = "/connections/graders/judge/"
     yield choice, {"judge-target": target.pk}, "grader.chosen", str(target)
     yield choice, {"judge-target": ""}, "grader.removed", str(target)
+    reader = make_target(target.connection, "simulated-embeddings", is_embedding=True)
+    choice = "/connections/meaning/choose/"
+    yield choice, {"target": reader.pk, "is_wide": "on"}, "meaning.chosen", str(reader)
+    yield choice, {"target": ""}, "meaning.removed", str(reader)
     yield (
         "/accounts/password/change/",
         {"oldpassword": PASSWORD, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD},
