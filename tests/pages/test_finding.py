@@ -1,6 +1,7 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from django.db import connection
 from django.http import QueryDict
@@ -18,7 +19,7 @@ from kb.finding.models import SavedSearch
 from kb.forms.finding import Address, read_address
 from kb.prompts import queries as prompts
 from kb.prompts.actions import PromptFields, edit_prompt
-from kb.search import index
+from kb.search import index, meaning
 from kb.search.engine import SORTS
 from kb.search.models import SearchMiss
 from kb.views.shelf import read_shelf, shelve
@@ -656,3 +657,22 @@ def test_an_address_is_read_as_it_was_written(address):
     if not address.typed.kinds:
         assert again == address
     assert again.query == address.query
+
+
+def test_what_is_near_in_meaning_is_marked_and_can_be_left_out(client, reader, monkeypatch):
+    for number in range(20):
+        make_prompt(title=f"Something else {number}")
+    make_prompt(title="Dunning letter")
+    shapes = np.random.default_rng(1).normal(size=(21, 64))
+    unread = meaning.unread(space=1, is_wide=False, most=50)
+    meaning.keep(1, [(one, list(shape)) for one, shape in zip(unread, shapes, strict=True)])
+    place = next(n for n, one in enumerate(unread) if one.text.startswith("Dunning"))
+    question = meaning.Question(1, list(shapes[place]))
+    monkeypatch.setattr("kb.finding.meaning.question", lambda query, clock: question)
+
+    page = find(client, "q=client does not settle").content.decode()
+
+    assert "Dunning letter" in page
+    assert "near in meaning" in page
+    assert "1 of them has other words but means something near." in page
+    assert "Dunning" not in find(client, "q=client does not settle&exact=1").content.decode()

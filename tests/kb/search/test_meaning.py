@@ -1,5 +1,6 @@
 """Finding by meaning. Vectors here have one number for each theme, so that nearness is plain to see."""
 
+import numpy as np
 import pytest
 
 from kb.prompts import actions as prompts
@@ -12,18 +13,15 @@ from tests.factories import make_department, make_person, make_prompt
 pytestmark = pytest.mark.django_db
 
 SPACE = 7
-SIZE = 64
+SIZE = 128
 MONEY, TRAVEL = range(16), range(16, 32)
 
 
-def vector(themes, noise=0):
-    """High where a theme is, and a little different for each text."""
-    numbers = [-1.0] * SIZE
-    for place in themes:
-        numbers[place] = 1.0
-    for step in range(4):
-        numbers[32 + (noise * 7 + step * 5) % 32] = 0.5
-    return numbers
+def vector(themes, number=0):
+    """High where a theme is, and everywhere a little different for each text."""
+    numbers = np.random.default_rng(number).normal(0, 0.5, SIZE)
+    numbers[list(themes)] += 2
+    return numbers.tolist()
 
 
 def read(themes_of):
@@ -110,7 +108,7 @@ def test_what_nobody_has_read_stands_by_its_words_alone(library):
 
 
 def test_nothing_is_near_to_a_question_about_nothing_here(library):
-    results = found("xyzzy plugh", question=Question(SPACE, vector(range(48, 64), 3)))
+    results = found("xyzzy plugh", question=Question(SPACE, vector(range(48, 64), 1_003)))
 
     assert results.total == 0
 
@@ -143,7 +141,7 @@ def test_only_what_a_person_may_read_is_near(library):
 
 def test_vectors_of_another_model_are_never_compared(library):
     assert found("client does not settle", question=Question(SPACE + 1, UNPAID.vector)).total == 0
-    assert found("client does not settle", question=Question(SPACE, UNPAID.vector[:32])).total == 0
+    assert found("client does not settle", question=Question(SPACE, UNPAID.vector[:64])).total == 0
 
 
 def test_a_library_without_meanings_is_found_by_words(library):
