@@ -1,7 +1,7 @@
 """Finding by meaning: vectors of entries, and the entries nearest to a question.
 
 A vector is kept twice. How many of its bits differ from those of a question is counted by any
-PostgreSQL in all readable entries, some ten milliseconds for twenty thousand; the nearest by that
+PostgreSQL in all readable entries, some sixty milliseconds for twenty thousand; the nearest by that
 are put in order by their numbers. See docs/adr/0014.
 """
 
