@@ -231,9 +231,7 @@ def search(
         plan = make_plan(query.terms)
         if not plan.groups:
             return _ranked(cursor, plan, asked, tokens, wanted, query)
-        meant = (
-            meaning.nearest(cursor, question, asked, tokens) if question and not is_exact else ()
-        )
+        meant = meaning.nearest(cursor, question, tokens) if question and not is_exact else ()
         return _by_words(cursor, plan, asked, tokens, wanted, query, meant, is_exact=is_exact)
 
 

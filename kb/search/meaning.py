@@ -17,7 +17,6 @@ from django.db.backends.utils import CursorWrapper
 from numpy.typing import NDArray
 
 from accounts.standing import EVERYONE, STEWARDS
-from kb.search.conditions import Asked
 
 HALF = np.dtype("<f2")
 LONGEST_VECTOR = 8_192
@@ -26,7 +25,7 @@ MOST_COMPARED = 100
 """Nearest by bits that are compared by numbers, several times what is shown; and as many from near to
 far, to know what is usual."""
 MOST_NEAR = 20
-"""Entries that a meaning alone may bring, or lift."""
+"""Entries that a meaning alone may bring, or lift, before filters are applied."""
 STANDS_OUT = 4.0
 """Standard deviations by which an entry must be nearer than entries usually are. Models differ in how
 near they find any two texts, so that no fixed nearness would do; of thirty thousand entries that have
@@ -133,17 +132,16 @@ def progress(*, space: int, is_wide: bool) -> tuple[int, int]:
     return read, readable
 
 
-def nearest(
-    cursor: CursorWrapper, question: Question, asked: Asked, tokens: Sequence[str]
-) -> list[int]:
+def nearest(cursor: CursorWrapper, question: Question, tokens: Sequence[str]) -> list[int]:
     """Ids of the entries whose meaning stands out as near, the nearest first, at most MOST_NEAR.
 
-    Only what the tokens may read and the conditions of the query hold for.
+    Among all that the tokens may read, whatever filters were chosen: else an entry that a facet
+    counts would not stand out any more when the facet is chosen.
     """
     vector = _unit(question.vector)
     if vector is None:
         return []
-    values = asked.values | {
+    values: dict[str, Any] = {
         "tokens": list(tokens),
         "space": question.space,
         "asked_bits": _bits(vector),
@@ -154,7 +152,7 @@ def nearest(
         SELECT e.id, bit_count(m.bits # %(asked_bits)s::varbit) AS differ
         FROM kb_searchmeaning m JOIN kb_searchentry e ON e.id = m.entry_id
         WHERE m.space = %(space)s AND length(m.bits) = %(size)s AND e.is_hot
-          AND e.audience && %(tokens)s::varchar[] AND {asked.base} AND {asked.row_flags}
+          AND e.audience && %(tokens)s::varchar[]
       ), placed AS (
         SELECT id, row_number() OVER (ORDER BY differ, id) AS place,
           greatest(1, count(*) OVER () / {MOST_COMPARED}) AS step FROM near

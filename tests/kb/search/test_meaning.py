@@ -122,6 +122,18 @@ def test_a_filter_holds_for_what_is_near_too(library):
     assert found("client does not settle", kind="retrospective").total == 0
 
 
+def test_choosing_a_facet_shows_what_it_counts(library):
+    """Also one that so few entries have that none of them would stand out among themselves."""
+    make_prompt(library, title="Dunning by telephone", text="x", tags=["calls"])
+    read(theme)
+
+    counted = found("client does not settle").facets["tags"]
+    chosen = found("client does not settle tag:calls")
+
+    assert counted == {"calls": 1}
+    assert (slugs(chosen), chosen.near) == (["dunning-by-telephone"], 1)
+
+
 def test_only_what_a_person_may_read_is_near(library):
     legal = make_department("legal")
     member = make_person("reader", legal)
