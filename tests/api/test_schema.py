@@ -28,7 +28,7 @@ from tests.factories import (
 
 METHODS = ("get", "post", "put", "patch", "delete")
 """In the order they are tried: what is deleted can no longer be asked for."""
-EXAMPLES = 3
+EXAMPLES = 4
 """Per operation, kind of data and kind of address; all of them take less than a minute."""
 HONEST = (
     schemathesis.checks.not_a_server_error,

@@ -47,8 +47,7 @@ RIGHTS = {
 }
 """Right that no prompt decides to who has it."""
 TELLING = ("anonymous", "nobody", "outsider", "colleague", "curator", "author", "admin")
-"""Those whose rights differ most. Others have the rights of some of these but where departments count,
-and there all are asked; the API, which asks the same features as the pages, asks these only."""
+"""Those whose rights differ most: the API asks the same features as the pages, where everybody is asked."""
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 ODD = {
     # (address, method, state): what a good use meets there instead.
@@ -100,8 +99,6 @@ def cells(table):
 def asked_by(state, people):
     """Who asks: people without a role meet the same in every state, so a single one will do."""
     alike = {"anonymous", "nobody"} if state not in (None, "company") else set()
-    if state not in (None, "department"):
-        alike |= SIGNED - set(TELLING)
     return [who for who in people if who not in alike]
 
 
