@@ -14,8 +14,8 @@ from kb.llm.models import Target
 from kb.llm.queries import any_target_by_id
 
 
-class GraderSent(Sent):
-    """Which target judges."""
+class TargetSent(Sent):
+    """Which target does something for the whole company."""
 
     target = Whole(low=1, help_text="The id of a target.")
 
@@ -23,14 +23,18 @@ class GraderSent(Sent):
         "target": _("There is no target {value} in use."),
     }
 
-    def shown_as(self) -> type[serializers.Serializer[Any]]:
-        return GraderShown
-
     def validate_target(self, number: int) -> Target:
         try:
             return any_target_by_id(number)
         except NotFound:
             self.fail("target", value=number)
+
+
+class GraderSent(TargetSent):
+    """Which target judges."""
+
+    def shown_as(self) -> type[serializers.Serializer[Any]]:
+        return GraderShown
 
 
 class GraderShown(serializers.Serializer[Any]):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from api.serializers.fields import Flag, Moment, PersonShown, Sent, Whole
-from kb.core.errors import NotFound
+from api.serializers.fields import Flag, Moment, PersonShown, Whole
+from api.serializers.graders import TargetSent
 from kb.finding.meaning import State
 from kb.llm.clients import SIMULATED
-from kb.llm.models import Target
-from kb.llm.queries import any_target_by_id
 
 
-class MeaningSent(Sent):
+class MeaningSent(TargetSent):
     """Which target reads, and how much."""
 
     target = Whole(low=1, help_text="The id of a target that makes vectors.")
@@ -24,18 +21,8 @@ class MeaningSent(Sent):
         help_text="Whether to send also what only single departments may read.",
     )
 
-    default_error_messages: ClassVar[dict[str, Any]] = {
-        "target": _("There is no target {value} in use."),
-    }
-
     def shown_as(self) -> type[serializers.Serializer[Any]]:
         return MeaningShown
-
-    def validate_target(self, number: int) -> Target:
-        try:
-            return any_target_by_id(number)
-        except NotFound:
-            self.fail("target", value=number)
 
 
 class MeaningShown(serializers.Serializer[Any]):

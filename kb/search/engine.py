@@ -160,8 +160,8 @@ class Results:
     With `total_is_capped`, `total` and the counts are those of the matches that were ranked, and
     there are more. `kinds` counts what the same query finds of each kind. `is_relaxed` when not
     every result has every word. `near` of them have not the words but a meaning near to them.
-    `corrections` when words were exchanged; ask with `is_exact` to
-    have them back. `last_page` is the deepest that may be asked for.
+    `corrections` when words were exchanged; ask with `is_exact` to have them back. `last_page` is
+    the deepest that may be asked for.
     """
 
     hits: Sequence[Hit] = ()

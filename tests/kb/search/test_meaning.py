@@ -1,4 +1,4 @@
-"""Finding by meaning. Vectors here have one number for each theme, so that nearness is plain to see."""
+"""Finding by meaning. Vectors here have sixteen numbers for each theme, so that nearness is plain to see."""
 
 import numpy as np
 import pytest
